@@ -1,0 +1,41 @@
+# What a person types.  `make` alone lists it.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8080
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve test e2e check bench clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+install: $(VENV)/.installed  ## make .venv with everything
+
+serve: install  ## start the server with the demo backend on (HOST, PORT)
+	$(BIN)/clinvk serve --demo --host $(HOST) --port $(PORT)
+
+test: install  ## all tests that need nothing else
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m 'not e2e' tests
+
+e2e: install  ## the real CLIs against the fake model server, and other real programs
+	$(MAKE) -C tests/e2e install
+	$(BIN)/python -m pytest -m e2e tests/e2e
+
+check: install  ## formatting, lint, types, direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: install  ## the table of figures; results are kept in bench/results/
+	$(BIN)/python -m bench
+
+clean:  ## remove what the other commands made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info tests/e2e/node_modules

@@ -1,0 +1,1 @@
+"""The HTTP dialects: each turns requests into prompts and events into bytes."""

@@ -1,0 +1,1 @@
+"""The CLIs clinvk can speak to: pure state machines, one module each."""

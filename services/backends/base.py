@@ -1,0 +1,193 @@
+"""What a backend is: two pure functions and what they return.
+
+A backend *speaks* to a CLI, it does not run it: no process, no clock, no socket, no file.  Like h11 for HTTP, it
+takes bytes and gives bytes and events, so that every line a CLI ever printed can be replayed in a test.
+
+- :meth:`Backend.spawn` says what to start: everything that is known before the prompt.  Equal spawns are
+  interchangeable, which is what a process started in advance is looked up by.
+- :meth:`Backend.conversation` gives a state machine for one run with one process.
+"""
+
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from services.errors import ErrorCode
+from services.events import Done, Event, Failed, Message
+from services.settings import ApprovalMode, SandboxMode
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one prompt is to be run, request and configuration already merged.
+
+    Zero, empty and ``default`` mean the CLI's own default; ``allowed_tools=None`` means all its tools.
+    ``workdir`` is absolute and resolved.  ``max_retries`` is how often the CLI may ask its provider again.
+    """
+
+    workdir: str
+    model: str = ""
+    approval_mode: ApprovalMode = "default"
+    sandbox_mode: SandboxMode = "default"
+    max_turns: int = 0
+    max_tokens: int = 0
+    system_prompt: str = ""
+    append_system_prompt: str = ""
+    allowed_tools: tuple[str, ...] | None = None
+    verbose: bool = False
+    extra: tuple[str, ...] = ()
+    max_retries: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class InRun:
+    """A path inside the run's private folder, not known until the process is started."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """A process to start.
+
+    ``argv[0]`` is a program name or path.  ``environment`` is added to the clean one.  ``files`` (name → text) are
+    written to the run's private folder, where :class:`InRun` in argv and environment points.  ``opening`` is
+    written to stdin at once, before any prompt.  ``leftovers`` are glob patterns, relative to the user's home
+    folder, of what the CLI keeps of an ephemeral run by itself; they are removed when the run ends.
+    """
+
+    argv: tuple[str | InRun, ...]
+    cwd: str
+    environment: tuple[tuple[str, str | InRun], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    opening: bytes = b""
+    leftovers: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+
+class Phase(Enum):
+    """Where a conversation stands."""
+
+    TALKING = "talking"
+    """The CLI works; its next line is awaited."""
+    SETTLED = "settled"
+    """The CLI has given its outcome: stdin is closed and the CLI exits by itself, soon."""
+    ABANDONED = "abandoned"
+    """The outcome is known but the CLI does not see it yet (it would retry for minutes): end it now."""
+
+
+class Conversation(ABC):
+    """One run with one process, as a state machine without I/O.
+
+    The engine writes :meth:`start`, feeds every line of stdout to :meth:`receive`, writes what
+    :meth:`data_to_send` gives after each call, closes stdin when :attr:`stdin_done` says so and everything is
+    written, and asks :meth:`finish` for the outcome once the process has ended.
+    """
+
+    phase: Phase = Phase.TALKING
+    stdin_done: bool = False
+
+    def __init__(self) -> None:
+        self._outgoing: list[bytes] = []
+
+    @abstractmethod
+    def start(self) -> None:
+        """Queue what is to be sent first: the prompt, or the request that comes before it."""
+
+    @abstractmethod
+    def receive(self, line: bytes) -> Sequence[Event]:
+        """Take one line of stdout without its newline.  Never raises, whatever the line holds."""
+
+    @abstractmethod
+    def finish(self, exit_code: int, stderr_tail: str) -> Done | Failed:
+        """Say how the run ended.  ``exit_code`` is negative (minus the signal) when the CLI was killed."""
+
+    def interrupt(self) -> signal.Signals | None:
+        """Ask the CLI to stop in its own way: queue a message (see :meth:`data_to_send`) or name a signal."""
+        return signal.SIGTERM
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the CLI's stdin."""
+        self._outgoing.append(data)
+
+    def data_to_send(self) -> bytes:
+        """Take what is queued for the CLI's stdin."""
+        if not self._outgoing:
+            return b""
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+
+class Backend(ABC):
+    """A kind of CLI."""
+
+    name: str
+    """As clients and the configuration call it."""
+    owner: str
+    """Who makes the models, as in OpenAI's ``owned_by``."""
+    executable: str
+    """The program, found in PATH or an absolute path."""
+    install_hint: str
+    """How to get the program, for the error when it is missing."""
+    login_hint: str = ""
+    """What to do when the CLI says it is not logged in."""
+    environment: tuple[str, ...] = ()
+    """Variables of the server's environment that this CLI gets beside the common ones: names and ``PREFIX_*``."""
+    extra_flags: Mapping[str, bool] = {}
+    """The flags a request may pass in ``extra``; True where a value follows."""
+    version_args: tuple[str, ...] = ("--version",)
+    """Arguments that make the program print its version."""
+    tested_version: str = ""
+    """The version of the CLI that the recordings were made with."""
+    folder_bound: bool = False
+    """Whether a session can only be continued in the folder it began in."""
+
+    @abstractmethod
+    def spawn(self, options: Options) -> Spawn:
+        """What to start for a prompt with these options; what cannot be honoured is in ``warnings``."""
+
+    @abstractmethod
+    def conversation(self, options: Options, prompt: str) -> Conversation:
+        """A fresh conversation that asks this prompt."""
+
+
+class Paragraphs:
+    """Joins the messages of one run by blank lines, so that every dialect streams the same text."""
+
+    def __init__(self) -> None:
+        self._said_something = False
+        self._break_due = False
+
+    def text(self, text: str) -> list[Event]:
+        """The events of a piece of text."""
+        if not text:
+            return []
+        if self._break_due:
+            self._break_due = False
+            text = "\n\n" + text
+        self._said_something = True
+        return [Message(text)]
+
+    def new_message(self) -> None:
+        """The next piece begins another message."""
+        self._break_due = self._said_something
+
+
+def code_for_status(status: int | None) -> ErrorCode:
+    """The error code for a provider's HTTP status, as a CLI reports it (None: it names none)."""
+    match status:
+        case 401 | 403:
+            return ErrorCode.BACKEND_AUTH_FAILED
+        case 404:
+            return ErrorCode.UNKNOWN_MODEL
+        case 429:
+            return ErrorCode.RATE_LIMITED
+        case 503 | 529:
+            return ErrorCode.OVERLOADED
+        case 408 | 504:
+            return ErrorCode.TIMEOUT
+        case _:
+            return ErrorCode.BACKEND_FAILED
