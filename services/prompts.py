@@ -1,0 +1,38 @@
+"""What a client asks for, in one shape for every dialect."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services.settings import ApprovalMode, OutputFormat, SandboxMode
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One request to one backend, as the client made it: nothing is merged or judged yet.
+
+    ``default``, empty and 0 leave the choice to the configuration and, behind it, to the CLI.  ``location`` is where
+    the prompt stands in the request (``tasks[1]``; "" when it is the request), for error messages.
+    """
+
+    backend: str
+    text: str
+    model: str = ""
+    workdir: str = ""
+    session_id: str = ""
+    ephemeral: bool = False
+    approval_mode: ApprovalMode = "default"
+    sandbox_mode: SandboxMode = "default"
+    output_format: OutputFormat = "default"
+    max_tokens: int = 0
+    max_turns: int = 0
+    system_prompt: str = ""
+    append_system_prompt: str = ""
+    verbose: bool = False
+    dry_run: bool = False
+    extra: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    location: str = ""
+
+    def at(self, name: str) -> str:
+        """The path of one of the prompt's fields in the request."""
+        return f"{self.location}.{name}" if self.location else name
