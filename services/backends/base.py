@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Message
@@ -86,6 +87,8 @@ class Conversation(ABC):
     written, and asks :meth:`finish` for the outcome once the process has ended.
     """
 
+    framing: Literal["lines", "raw"] = "lines"
+    """Whether :meth:`receive` gets whole lines, or the bytes of stdout as they come."""
     phase: Phase = Phase.TALKING
     stdin_done: bool = False
 
@@ -142,6 +145,8 @@ class Backend(ABC):
     """Arguments that make the program print its version."""
     tested_version: str = ""
     """The version of the CLI that the recordings were made with."""
+    max_prompt_bytes: int = 0
+    """The longest prompt the CLI takes whole, in bytes of UTF-8; 0: no limit."""
     folder_bound: bool = False
     """Whether a session can only be continued in the folder it began in."""
 

@@ -1,0 +1,121 @@
+"""From what a client asks to what will be started: everything merged and judged, nothing run."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from services.backends.base import Backend, InRun, Options, Spawn
+from services.errors import ClinvkError, ErrorCode
+from services.flags import check_extra
+from services.prompts import Prompt
+from services.settings import BackendSettings, ServerSettings, UnifiedFlags
+from services.workdir import resolve_workdir
+
+Mode = TypeVar("Mode", bound=str)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A prompt that may run, and how."""
+
+    prompt: Prompt
+    backend: Backend
+    settings: BackendSettings
+    options: Options
+    spawn: Spawn
+    timeout_s: float
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the CLI cannot honour."""
+        return self.spawn.warnings
+
+
+class Planner:
+    """Judges prompts by the configuration.  Pure but for looking at the folders that requests name."""
+
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        settings: Mapping[str, BackendSettings],
+        defaults: UnifiedFlags,
+        server: ServerSettings,
+    ) -> None:
+        self._backends = backends
+        self._settings = settings
+        self._defaults = defaults
+        self._server = server
+
+    def plan(self, prompt: Prompt) -> Plan:
+        """Validate and resolve a prompt.  Raises ClinvkError naming the field at fault."""
+        backend = self._backends.get(prompt.backend)
+        if backend is None:
+            known = ", ".join(self._backends)
+            message = f"there is no backend {prompt.backend!r}; there are: {known}"
+            raise ClinvkError.field(prompt.at("backend"), message, ErrorCode.UNKNOWN_BACKEND)
+        settings = self._settings[prompt.backend]
+        self._check_text(prompt, backend)
+        options = self._options(prompt, backend, settings)
+        self._check_modes(prompt, options)
+        spawn = backend.spawn(options)
+        if settings.executable:
+            spawn = replace(spawn, argv=(settings.executable, *spawn.argv[1:]))
+        timeouts = [self._defaults.command_timeout_secs, self._server.request_timeout_secs]
+        timeout_s = min((secs for secs in timeouts if secs > 0), default=0.0)
+        return Plan(prompt, backend, settings, options, spawn, timeout_s)
+
+    def _check_text(self, prompt: Prompt, backend: Backend) -> None:
+        if not prompt.text.strip():
+            raise ClinvkError.field(prompt.at("prompt"), "must not be empty")
+        limit = backend.max_prompt_bytes
+        if limit and len(prompt.text) * 4 > limit and (size := len(prompt.text.encode())) > limit:
+            message = f"has {size} bytes, and {backend.name} takes no more than {limit}"
+            raise ClinvkError.field(prompt.at("prompt"), message)
+
+    def _options(self, prompt: Prompt, backend: Backend, settings: BackendSettings) -> Options:
+        unified = self._defaults
+        check_extra(prompt.extra, backend.extra_flags, prompt.at("extra"))
+        workdir = ""
+        if prompt.workdir:
+            workdir = resolve_workdir(
+                prompt.workdir,
+                location=prompt.at("workdir"),
+                allowed=self._server.allowed_workdir_prefixes,
+                blocked=self._server.blocked_workdir_prefixes,
+            )
+        return Options(
+            workdir=workdir,
+            model=prompt.model or settings.model,
+            approval_mode=_chosen(prompt.approval_mode, settings.approval_mode, unified.approval_mode),
+            sandbox_mode=_chosen(prompt.sandbox_mode, settings.sandbox_mode, unified.sandbox_mode),
+            max_turns=prompt.max_turns or unified.max_turns,
+            max_tokens=prompt.max_tokens or unified.max_tokens,
+            system_prompt=prompt.system_prompt or settings.system_prompt,
+            append_system_prompt=prompt.append_system_prompt,
+            allowed_tools=settings.allowed_tools,
+            verbose=prompt.verbose or unified.verbose,
+            extra=(*settings.extra_flags, *prompt.extra),
+            max_retries=settings.max_retries,
+        )
+
+    def _check_modes(self, prompt: Prompt, options: Options) -> None:
+        for name, mode, allowed in (
+            ("approval_mode", options.approval_mode, self._server.allowed_approval_modes),
+            ("sandbox_mode", options.sandbox_mode, self._server.allowed_sandbox_modes),
+        ):
+            if mode not in allowed:
+                message = f"{mode!r} is not permitted on this server; permitted: {', '.join(allowed)}"
+                raise ClinvkError.field(prompt.at(name), message, ErrorCode.NOT_PERMITTED)
+
+
+def _chosen(asked: Mode, configured: Mode | None, unified: Mode) -> Mode:
+    if asked != "default":
+        return asked
+    return configured if configured is not None else unified
+
+
+def command_line(spawn: Spawn) -> str:
+    """What would be run, quoted for a shell, with the prompt as ``<stdin>``."""
+    words = [f"<{word.name}>" if isinstance(word, InRun) else shlex.quote(word) for word in spawn.argv]
+    return " ".join([*words, "<stdin>"])

@@ -1,0 +1,136 @@
+"""All runs of one worker: everything that answers a prompt goes through :meth:`Runs.start`, whatever the dialect."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+
+from services.deadline import Deadline
+from services.environment import child_environment
+from services.errors import ClinvkError, ErrorCode
+from services.planning import Plan, Planner, command_line
+from services.process import Engine
+from services.prompts import Prompt
+from services.run import INTERRUPT_GRACE_S, Result, Run
+from services.settings import ServerSettings
+from services.slots import Slots
+
+WATCH_EVERY_S = 0.25
+
+__all__ = ["Plan", "Result", "Run", "Runs"]
+
+
+class Runs:
+    """All runs of one worker."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        engine: Engine,
+        slots: Slots,
+        limits: ServerSettings,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._planner = planner
+        self._engine = engine
+        self._slots = slots
+        self._limits = limits
+        self._environment = environment
+        self._active: dict[str, Run] = {}
+        self._stopping = False
+        self._changed = threading.Condition()
+        self._ended = threading.Event()
+
+    @property
+    def slots(self) -> Slots:
+        """The run slots."""
+        return self._slots
+
+    def active(self) -> list[Run]:
+        """The runs that wait or go on in this worker."""
+        return list(self._active.values())
+
+    def check(self, prompt: Prompt) -> Plan:
+        """Validate and resolve a prompt, starting nothing.  Raises ClinvkError naming the field at fault."""
+        return self._planner.plan(prompt)
+
+    def dry_run(self, plan: Plan) -> str:
+        """The command line that would be run."""
+        return command_line(plan.spawn)
+
+    def start(self, plan: Plan, *, client_fd: int | None = None, deadline: Deadline | None = None) -> Run:
+        """Wait for a slot and start the CLI.
+
+        ``client_fd`` is the client's socket: when it closes, the run ends.  ``deadline`` is the request's, if it began
+        earlier.  Raises ClinvkError (``backend_unavailable``, ``overloaded``, ``timeout``, ``canceled``).
+        """
+        environment = self.environment(plan)
+        self._require_available(plan, environment)
+        own = Deadline.after(plan.timeout_s)
+        run = Run(
+            plan,
+            self._limits,
+            client_fd=client_fd,
+            deadline=min(own, deadline) if deadline is not None else own,
+            on_close=self._closed,
+        )
+        self._active[run.run_id] = run
+        try:
+            if self._stopping:
+                run.cancel("the server is stopping")
+            run.wait_for_slot(self._slots)
+            run.launch(self._engine, environment)
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    def environment(self, plan: Plan) -> dict[str, str]:
+        """What the CLI may see of the server's environment."""
+        return child_environment(self._environment, (*plan.backend.environment, *self._limits.pass_env))
+
+    def _require_available(self, plan: Plan, environment: Mapping[str, str]) -> None:
+        backend = plan.backend
+        if not plan.settings.enabled:
+            message = f"{backend.name} is switched off (backends.{backend.name}.enabled)"
+            raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, message)
+        program = plan.spawn.argv[0]
+        if isinstance(program, str) and shutil.which(program, path=environment.get("PATH", os.defpath)) is None:
+            message = f"{backend.name} is not installed ({program} was not found or is not executable)"
+            raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, f"{message}: {backend.install_hint}".removesuffix(": "))
+
+    # ------------------------------------------------------------------ ending
+
+    def watch(self) -> None:
+        """Start the watchdog: the thread that ends overdue runs while their own is blocked in a write to a client."""
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(WATCH_EVERY_S):
+            late_s = time.monotonic() - 2 * INTERRUPT_GRACE_S
+            for run in self.active():
+                if run.deadline.at_s < late_s:
+                    run.expire()
+
+    def stop(self, message: str = "the server is stopping") -> None:
+        """End all runs, waiting ones too, and start no more."""
+        self._stopping = True
+        runs = self.active()
+        for run in runs:
+            run.cancel(message)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._active, timeout=2 * INTERRUPT_GRACE_S)
+        for run in self.active():
+            run.expire()
+
+    def close(self) -> None:
+        """End all runs and whatever else was started.  Idempotent."""
+        self._ended.set()
+        self.stop()
+        self._engine.close()
+
+    def _closed(self, run: Run) -> None:
+        with self._changed:
+            self._active.pop(run.run_id, None)
+            self._changed.notify_all()

@@ -1,0 +1,86 @@
+"""How many runs may go on at once, and who is next.
+
+Slots are given first come, first served.  A ticket waits without holding anything; whoever holds it is told by a
+callback and looks at :attr:`Ticket.granted`.
+"""
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from services.errors import ClinvkError, ErrorCode
+
+_SMOOTHING = 0.2  # weight of the newest run in the average duration
+
+
+class Ticket:
+    """A place in the queue, later a slot; :meth:`leave` gives up either.  Idempotent."""
+
+    def __init__(self, slots: "Slots", wake: Callable[[], None]) -> None:
+        self.granted = False
+        self.left = False
+        self.wake = wake
+        self._slots = slots
+
+    def leave(self, duration_s: float | None = None) -> None:
+        """Give the slot or the place back; the duration of the run, if one went on, improves the estimates."""
+        self._slots._leave(self, duration_s)
+
+
+class Slots:
+    """``limit`` slots and a queue of at most ``max_queued`` tickets.  Safe to use from any thread."""
+
+    def __init__(self, limit: int, max_queued: int) -> None:
+        self.limit = limit
+        self._max_queued = max_queued
+        self._active = 0
+        self._queue: deque[Ticket] = deque()
+        self._lock = threading.Lock()
+        self._average_s = 1.0
+
+    @property
+    def active(self) -> int:
+        """Slots in use."""
+        return self._active
+
+    @property
+    def queued(self) -> int:
+        """Tickets that wait."""
+        return len(self._queue)
+
+    def enter(self, wake: Callable[[], None]) -> Ticket:
+        """Take a slot, or the last place in the queue.  Raises ClinvkError ``overloaded`` when the queue is full."""
+        ticket = Ticket(self, wake)
+        with self._lock:
+            if self._active < self.limit and not self._queue:
+                self._active += 1
+                ticket.granted = True
+            elif len(self._queue) < self._max_queued:
+                self._queue.append(ticket)
+            else:
+                raise self.overloaded(f"all {self.limit} run slots are taken and {len(self._queue)} requests wait")
+        return ticket
+
+    def overloaded(self, reason: str) -> ClinvkError:
+        """The error for a request that gets no slot, with an estimate of when one will be free."""
+        retry_after_s = math.ceil(self._average_s * (len(self._queue) + 1) / self.limit)
+        return ClinvkError(ErrorCode.OVERLOADED, f"the server is busy: {reason}", retry_after_s=max(1, retry_after_s))
+
+    def _leave(self, ticket: Ticket, duration_s: float | None) -> None:
+        with self._lock:
+            if ticket.left:
+                return
+            ticket.left = True
+            if not ticket.granted:
+                self._queue.remove(ticket)
+                return
+            if duration_s is not None:
+                self._average_s += _SMOOTHING * (duration_s - self._average_s)
+            self._active -= 1
+            following = self._queue.popleft() if self._queue else None
+            if following is not None:
+                self._active += 1
+                following.granted = True
+        if following is not None:
+            following.wake()
