@@ -1,0 +1,211 @@
+"""Real servers for tests: started on a free port, with fake CLIs, and seen to leave nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import psutil
+import pytest
+import yaml
+
+from tests.fake_cli.install import FakeClis
+from tests.support import guard, processes
+from tests.support.client import Client
+from tests.support.waiting import free_port, wait_until
+
+Entry = Literal["clinvk", "gunicorn"]
+Config = Mapping[str, Any]
+
+DEFAULTS: Config = {"server": {"graceful_timeout_secs": 1, "max_concurrent_runs": 8}}
+CLIS = ("claude", "codex", "gemini")
+
+
+def merged(base: Config, over: Config) -> dict[str, Any]:
+    """``base`` with the values of ``over``, folder by folder."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+@dataclass(slots=True)
+class Server:
+    """A running server.  ``folder`` holds everything of it: ``home``, ``clis``, ``config.yaml`` and ``log``."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes]
+    clis: FakeClis
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def client(self) -> Client:
+        return Client(self.port, self.headers)
+
+    @property
+    def home(self) -> Path:
+        """The home folder of the server and of the CLIs."""
+        return self.folder / "home"
+
+    @property
+    def log(self) -> str:
+        """All that the server has printed so far."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that serve, without those they have started."""
+        return [
+            child for child in psutil.Process(self.process.pid).children() if not _environment(child, "CLINVK_RUN_ID")
+        ]
+
+    def of_runs(self) -> set[psutil.Process]:
+        """The living processes that belong to the server but are not its own: the CLIs and what they started."""
+        mine = {self.process.pid, *(worker.pid for worker in self.workers())} if self.running else {self.process.pid}
+        found = processes.touching(self.folder) | processes.descendants(self.process.pid)
+        return {process for process in found if process.pid not in mine}
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def wait_until_idle(self, timeout_s: float = 5.0) -> None:
+        """Wait until no process of a run lives; AssertionError when one still does."""
+        try:
+            wait_until(lambda: not self.of_runs(), timeout_s)
+        except AssertionError:
+            raise AssertionError(f"still running:\n{processes.describe(self.of_runs())}\n{self.log[-2000:]}") from None
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 30.0) -> int:
+        """Send the signal and wait for the end; the exit code."""
+        if self.running:
+            self.process.send_signal(number)
+        return self.process.wait(timeout_s)
+
+    def close(self) -> None:
+        """Stop the server; AssertionError when it leaves a process or takes too long."""
+        found = self.of_runs()
+        try:
+            self.stop()
+        except subprocess.TimeoutExpired:
+            found |= processes.descendants(self.process.pid)
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the server did not stop\n{self.log[-4000:]}") from None
+        finally:
+            left = {process for process in found | processes.touching(self.folder) if processes.is_running(process)}
+            about = processes.describe(left)
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+        assert not left, f"left behind by the server:\n{about}\n{self.log[-4000:]}"
+
+
+def _environment(process: psutil.Process, name: str) -> str:
+    try:
+        return str(process.environ().get(name, ""))
+    except psutil.Error:
+        return ""
+
+
+class ServerFactory:
+    """Starts servers and closes them all at the end."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+        self._servers: list[Server] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failures = []
+        for server in reversed(self._servers):
+            try:
+                server.close()
+            except AssertionError as failure:
+                failures.append(failure)
+        if failures:
+            raise AssertionError("\n".join(map(str, failures)))
+
+    def __call__(
+        self,
+        config: Config | None = None,
+        *,
+        entry: Entry = "clinvk",
+        environment: Mapping[str, str] | None = None,
+        clis: FakeClis | None = None,
+        path: str = "",
+        arguments: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        wait: bool = True,
+    ) -> Server:
+        """Start a server and wait until it answers ``/health``.
+
+        ``config`` is laid over the defaults for tests; ``environment`` is added to a clean one; ``path`` takes the
+        place of the folder of fake CLIs in PATH; ``headers`` go with each request of ``server.client``.
+        """
+        folder = self._folders.mktemp("server")
+        (folder / "home").mkdir(exist_ok=True)
+        clis = clis or fakes(folder / "clis")
+        port = free_port()
+        whole = merged(merged(DEFAULTS, {"server": {"host": "127.0.0.1", "port": port}}), config or {})
+        (folder / "config.yaml").write_text(yaml.safe_dump(whole))
+        tools = guard.minimal_bin(folder / "tools")
+        process = launch(folder, entry, f"{path or clis.bin}{os.pathsep}{tools}", environment or {}, arguments)
+        server = Server(folder, port, process, clis, headers or {})
+        self._servers.append(server)
+        if wait:
+            wait_until_healthy(server)
+        return server
+
+
+def fakes(folder: Path) -> FakeClis:
+    """The three CLIs, faked, in a folder of their own."""
+    clis = FakeClis(folder)
+    for name in CLIS:
+        clis.install(name)
+    return clis
+
+
+def launch(
+    folder: Path, entry: Entry, path: str, environment: Mapping[str, str], arguments: tuple[str, ...]
+) -> subprocess.Popen[bytes]:
+    """Start the server's process with a clean environment."""
+    config = folder / "config.yaml"
+    commands = {
+        "clinvk": [str(Path(sys.executable).with_name("clinvk")), "serve", "--config", str(config)],
+        "gunicorn": [sys.executable, "-m", "gunicorn", "-c", str(guard.ROOT / "gunicorn.conf.py"), "wsgi:app"],
+    }
+    clean = guard.clean_environment(folder / "home", path)
+    more = {"CLINVK_CONFIG": str(config), "PYTHONUNBUFFERED": "1", **environment}
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [*commands[entry], *arguments],
+            cwd=guard.ROOT if entry == "gunicorn" else folder,
+            env=clean | more,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def wait_until_healthy(server: Server, timeout_s: float = 30.0) -> None:
+    """Wait for the first answer of ``/health``; AssertionError with the log when the server ends before."""
+
+    def answers() -> bool:
+        assert server.running, f"the server ended with {server.process.returncode}:\n{server.log}"
+        with suppress(OSError):
+            return server.client.get("/health").status in (200, 503)
+        return False
+
+    wait_until(answers, timeout_s, f"no answer from /health\n{server.log}")
