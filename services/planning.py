@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from services.backends.base import Backend, InRun, Options, Spawn
+from services.backends.base import Backend, InRun, Options, PromptText, Spawn
 from services.errors import ClinvkError, ErrorCode
 from services.flags import check_extra
 from services.prompts import Prompt
@@ -72,6 +72,8 @@ class Planner:
         if limit and len(prompt.text) * 4 > limit and (size := len(prompt.text.encode())) > limit:
             message = f"has {size} bytes, and {backend.name} takes no more than {limit}"
             raise ClinvkError.field(prompt.at("prompt"), message)
+        if objection := backend.objection(prompt.text):
+            raise ClinvkError.field(prompt.at("prompt"), objection)
 
     def _options(self, prompt: Prompt, backend: Backend, settings: BackendSettings) -> Options:
         unified = self._defaults
@@ -116,6 +118,16 @@ def _chosen(asked: Mode, configured: Mode | None, unified: Mode) -> Mode:
 
 
 def command_line(spawn: Spawn) -> str:
-    """What would be run, quoted for a shell, with the prompt as ``<stdin>``."""
-    words = [f"<{word.name}>" if isinstance(word, InRun) else shlex.quote(word) for word in spawn.argv]
-    return " ".join([*words, "<stdin>"])
+    """What would be run, quoted for a shell, the prompt as ``<stdin>``, or ``<prompt>`` where it is an argument."""
+    words = [_shown(word) for word in spawn.argv]
+    return " ".join(words if any(isinstance(word, PromptText) for word in spawn.argv) else [*words, "<stdin>"])
+
+
+def _shown(word: str | InRun | PromptText) -> str:
+    match word:
+        case InRun(name):
+            return f"<{name}>"
+        case PromptText(before):
+            return f"{before}<prompt>"
+        case text:
+            return shlex.quote(text)

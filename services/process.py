@@ -15,7 +15,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from services import descendants
-from services.backends.base import InRun, Spawn
+from services.backends.base import InRun, PromptText, Spawn
 from services.deadline import Deadline
 from services.descendants import MARKER, become_subreaper, end_dead_instances, end_processes_of, instance_id
 from services.environment import secrets_of
@@ -255,19 +255,19 @@ class Engine:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
-    def start(self, spawn: Spawn, environment: Mapping[str, str], run_id: str) -> "StartedRun":
-        """Start a process for a run.
+    def start(self, spawn: Spawn, environment: Mapping[str, str], run_id: str, prompt: str = "") -> "StartedRun":
+        """Start a process for a run; the prompt is needed only where the spawn names it.
 
         Raises ClinvkError: ``backend_unavailable`` when the program cannot be started, ``workdir_not_allowed`` when its
         folder is gone.
         """
-        folder = RunFolder.create(self._folder / run_id, dict(spawn.files))
+        folder = RunFolder.create(self._folder / run_id, spawn.files, prompt)
         try:
             marker = f"{self._worker}.{run_id}"
-            own = {name: folder.resolve(value) for name, value in spawn.environment}
+            own = {name: folder.resolve(value, prompt) for name, value in spawn.environment}
             full = {**environment, **own, "TMPDIR": str(folder.temporary), MARKER: marker}
             cwd = spawn.cwd or str(folder.work)
-            child = self._start([folder.resolve(arg) for arg in spawn.argv], full, cwd, marker)
+            child = self._start([folder.resolve(arg, prompt) for arg in spawn.argv], full, cwd, marker)
         except BaseException:
             folder.remove()
             raise
@@ -364,21 +364,27 @@ class RunFolder:
     temporary: Path
 
     @classmethod
-    def create(cls, path: Path, files: Mapping[str, str]) -> "RunFolder":
+    def create(cls, path: Path, files: Iterable[tuple[str, str | PromptText]], prompt: str) -> "RunFolder":
         """Make the folder (0700) and write the files (0600) into it."""
         folder = cls(path, path / "work", path / "tmp")
         path.mkdir(mode=0o700)
         folder.work.mkdir(mode=0o700)
         folder.temporary.mkdir(mode=0o700)
-        for name, text in files.items():
+        for name, text in files:
             target = path / name
             target.touch(mode=0o600)
-            target.write_text(text)
+            target.write_text(folder.resolve(text, prompt), encoding="utf-8", newline="")
         return folder
 
-    def resolve(self, value: str | InRun) -> str:
-        """The value, or the path in this folder that it stands for."""
-        return str(self.path / value.name) if isinstance(value, InRun) else value
+    def resolve(self, value: str | InRun | PromptText, prompt: str) -> str:
+        """The value, or what it stands for: a path in this folder, the prompt."""
+        match value:
+            case InRun(name):
+                return str(self.path / name)
+            case PromptText(before):
+                return before + prompt
+            case text:
+                return text
 
     def remove(self) -> None:
         """Remove it with everything in it."""

@@ -118,7 +118,7 @@ class Run:
     def launch(self, engine: Engine, environment: Mapping[str, str]) -> None:
         """Start the CLI and say the first word.  Raises ClinvkError."""
         self._home = Path(environment.get("HOME", "/nonexistent"))
-        self._started = engine.start(self.plan.spawn, environment, self.run_id)
+        self._started = engine.start(self.plan.spawn, environment, self.run_id, self.plan.prompt.text)
         child = self._started.child
         child.watch(self._wake_fd, select.POLLIN)
         if self._client_fd is not None:

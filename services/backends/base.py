@@ -50,6 +50,13 @@ class InRun:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptText:
+    """The prompt itself, not known until the process is started, with what stands before it in the same word."""
+
+    before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Spawn:
     """A process to start.
 
@@ -57,14 +64,18 @@ class Spawn:
     written to the run's private folder, where :class:`InRun` in argv and environment points.  ``opening`` is
     written to stdin at once, before any prompt.  ``leftovers`` are glob patterns, relative to the user's home
     folder, of what the CLI keeps of an ephemeral run by itself; they are removed when the run ends.
+
+    ``in_advance`` says that the process can be started before there is a prompt.  It cannot where a
+    :class:`PromptText` stands in argv or files, for a CLI that does not read its prompt from stdin.
     """
 
-    argv: tuple[str | InRun, ...]
+    argv: tuple[str | InRun | PromptText, ...]
     cwd: str
     environment: tuple[tuple[str, str | InRun], ...] = ()
-    files: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, str | PromptText], ...] = ()
     opening: bytes = b""
     leftovers: tuple[str, ...] = ()
+    in_advance: bool = True
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
@@ -153,6 +164,10 @@ class Backend(ABC):
     @abstractmethod
     def spawn(self, options: Options) -> Spawn:
         """What to start for a prompt with these options; what cannot be honoured is in ``warnings``."""
+
+    def objection(self, prompt: str) -> str:  # noqa: ARG002 - most CLIs take any text
+        """Why the CLI cannot be given this prompt as text and nothing but text; "" when it can."""
+        return ""
 
     @abstractmethod
     def conversation(self, options: Options, prompt: str) -> Conversation:
