@@ -32,32 +32,49 @@ class UnifiedFlags:
     command_timeout_secs: float = 0.0
 
 
+Scalar = str | bool | int | float
+"""A value that a condition on a JSON line compares with."""
+
+
 @dataclass(frozen=True, slots=True)
 class CustomCommand:
-    """How to run a CLI that has no code of its own here.
+    """How to run a CLI that has no code of its own here, and how to read what it prints.
 
-    ``command`` is its argv, the program first; the elements may contain ``{model}`` and, with
-    ``prompt_by="argument"``, ``{prompt}``.  ``output="text"`` passes its stdout on as it comes;
-    ``"jsonl"`` reads JSON lines and takes text, usage and session from the dotted paths given.
+    ``command`` is its argv, the program first; no shell is involved.  ``option_args`` says which arguments follow for
+    an option of a prompt (see :mod:`services.backends.custom`); an option that is not in it becomes a warning.
+    ``output="text"`` passes stdout on as it comes.  ``"jsonl"`` reads JSON lines: a *path* is a dotted one
+    (``part.tokens.input``, a number for an element of a list), a *when* maps paths to the values they must have.
+    ``failures`` maps words of an error, in any case, to the error code they mean; ``refuses`` maps regular
+    expressions for prompts that the CLI would take for more than text to the reason.
     """
 
     command: tuple[str, ...] = ()
     prompt_by: Literal["stdin", "argument", "file"] = "stdin"
-    model_args: tuple[str, ...] = ()
-    system_prompt_args: tuple[str, ...] = ()
-    output: Literal["text", "jsonl"] = "text"
-    text_path: str = ""
-    text_when: Mapping[str, str] = field(default_factory=dict)
-    final_when: Mapping[str, str] = field(default_factory=dict)
-    error_path: str = ""
-    session_path: str = ""
-    input_tokens_path: str = ""
-    output_tokens_path: str = ""
-    cached_tokens_path: str = ""
+    newline_before: tuple[str, ...] = ()
+    refuses: Mapping[str, str] = field(default_factory=dict)
+    option_args: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    leftovers: tuple[str, ...] = ()
+    start_in_advance: bool = False
+    output: Literal["text", "jsonl"] = "text"
+    text_path: str = ""
+    text_when: Mapping[str, Scalar] = field(default_factory=dict)
+    thinking_path: str = ""
+    thinking_when: Mapping[str, Scalar] = field(default_factory=dict)
+    message_when: Mapping[str, Scalar] = field(default_factory=dict)
+    final_when: Mapping[str, Scalar] = field(default_factory=dict)
+    error_path: str = ""
+    error_when: Mapping[str, Scalar] = field(default_factory=dict)
+    session_path: str = ""
+    usage_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cost_path: str = ""
+    usage_is: Literal["total", "increment"] = "total"
+    failures: Mapping[str, str] = field(default_factory=dict)
     version_args: tuple[str, ...] = ("--version",)
     install_hint: str = ""
+    login_hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
