@@ -153,6 +153,8 @@ class ServerSettings:
     graceful_timeout_secs: float = 30.0
     heartbeat_secs: float = 15.0
     headers_after_secs: float = 10.0
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    """From the environment alone (CLINVK_API_KEYS)."""
     api_keys_file: str = ""
     api_keys_gopass_path: str = ""
     allow_unauthenticated_network: bool = False
