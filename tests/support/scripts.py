@@ -66,7 +66,7 @@ class ScriptBackend(Backend):
         framing: Literal["lines", "raw"] = "lines",
         keep_stdin: bool = False,
         files: tuple[tuple[str, str], ...] = (),
-        environment: tuple[tuple[str, str | InRun], ...] = (),
+        variables: tuple[tuple[str, str | InRun], ...] = (),
         leftovers: tuple[str, ...] = (),
         opening: bytes = b"",
         program: str = "/bin/bash",
@@ -75,7 +75,7 @@ class ScriptBackend(Backend):
         self.framing: Literal["lines", "raw"] = framing
         self.keep_stdin = keep_stdin
         self.files = files
-        self.variables = environment
+        self.variables = variables
         self.leftovers = leftovers
         self.opening = opening
         self.program = program
