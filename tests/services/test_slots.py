@@ -1,0 +1,61 @@
+"""Slots are given in order, never more than there are."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from services.errors import ClinvkError, ErrorCode
+from services.slots import Slots, Ticket
+
+
+class SlotMachine(RuleBasedStateMachine):
+    """Any order of coming and going."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slots = Slots(limit=2, max_queued=3)
+        self.tickets: list[Ticket] = []
+
+    @rule()
+    def enter(self) -> None:
+        if len(self.tickets) < 5:
+            self.tickets.append(self.slots.enter(lambda: None))
+            return
+        with pytest.raises(ClinvkError) as caught:
+            self.slots.enter(lambda: None)
+        assert caught.value.code is ErrorCode.OVERLOADED
+
+    @precondition(lambda self: self.tickets)
+    @rule(data=st.data(), duration_s=st.none() | st.floats(0, 1000))
+    def leave(self, data: st.DataObject, duration_s: float | None) -> None:
+        ticket = self.tickets.pop(data.draw(st.integers(0, len(self.tickets) - 1)))
+        ticket.leave(duration_s)
+        ticket.leave(duration_s)
+
+    @invariant()
+    def the_first_two_have_slots(self) -> None:
+        assert [ticket.granted for ticket in self.tickets] == [True, True, False, False, False][: len(self.tickets)]
+        assert self.slots.active == min(2, len(self.tickets))
+        assert self.slots.queued == max(0, len(self.tickets) - 2)
+
+
+TestSlots = SlotMachine.TestCase
+
+
+def test_who_gets_a_slot_is_told() -> None:
+    slots = Slots(limit=1, max_queued=1)
+    told: list[str] = []
+    first = slots.enter(lambda: told.append("first"))
+    slots.enter(lambda: told.append("second"))
+    first.leave(5.0)
+    assert told == ["second"]
+
+
+def test_the_estimate_follows_the_runs() -> None:
+    slots = Slots(limit=1, max_queued=0)
+    for _ in range(50):
+        slots.enter(lambda: None).leave(20.0)
+    slots.enter(lambda: None)
+    with pytest.raises(ClinvkError) as caught:
+        slots.enter(lambda: None)
+    assert caught.value.retry_after_s == 20
