@@ -53,6 +53,7 @@ class CustomCommand:
     newline_before: tuple[str, ...] = ()
     refuses: Mapping[str, str] = field(default_factory=dict)
     option_args: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    option_env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class CustomCommand:
     final_when: Mapping[str, Scalar] = field(default_factory=dict)
     error_path: str = ""
     error_when: Mapping[str, Scalar] = field(default_factory=dict)
+    error_status_path: str = ""
     session_path: str = ""
     usage_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cost_path: str = ""
