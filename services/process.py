@@ -83,6 +83,12 @@ class Child:
         self._watched.add(fd)
         self._poll.register(fd, events)
 
+    def unwatch(self) -> None:
+        """Heed the watched descriptors no more: one that has told its news would tell it again and again."""
+        for fd in self._watched:
+            self._forget(fd)
+        self._watched.clear()
+
     def write(self, data: bytes) -> None:
         """Queue bytes for stdin; they are written while waiting."""
         if data and self._stdin is not None:

@@ -234,6 +234,7 @@ class Run:
 
     def _interrupt(self, child: Child, conversation: Conversation, reason: Failed) -> Outcome:
         """End the CLI before its time: in its own way first, then by force."""
+        child.unwatch()
         with_descendants = child.snapshot()
         wanted = conversation.interrupt()
         child.write(conversation.data_to_send())

@@ -21,6 +21,7 @@ from services.backends.base import InRun
 from services.deadline import Deadline
 from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Event, Failed, Init, Message
+from services.process import Wake
 from services.prompts import Prompt
 from services.runs import Run, Runs
 from services.settings import BackendSettings, ServerSettings
@@ -303,6 +304,27 @@ def test_an_early_end_leaves_nothing(
         assert outcome.code is (ErrorCode.TIMEOUT if how in ("deadline", "expire") else ErrorCode.CANCELED)
     ours.close()
     clients.close()
+
+
+def test_an_interrupted_cli_is_waited_for_without_spinning(make_runs: Callable[..., Runs]) -> None:
+    ours, clients = socket.socketpair()
+    with ours:
+        run = start(make_runs("trap '' TERM; echo ready; exec sleep 60"), client_fd=ours.fileno())
+        batches = run.batches()
+        assert next(batches) == [Message("ready")]
+        clients.close()
+        wake_ups = 0
+        assert run._started is not None
+        wait = run._started.child.wait
+
+        def counted(*args: float) -> Wake:
+            nonlocal wake_ups
+            wake_ups += 1
+            return wait(*args)
+
+        run._started.child.wait = counted  # type: ignore[method-assign,assignment]
+        assert isinstance(next(batches)[-1], Failed)
+        assert wake_ups < 10
 
 
 def test_pipelined_bytes_are_no_sign_of_leaving(make_runs: Callable[..., Runs]) -> None:
