@@ -32,10 +32,6 @@ class UnifiedFlags:
     command_timeout_secs: float = 0.0
 
 
-Scalar = str | bool | int | float
-"""A value that a condition on a JSON line compares with."""
-
-
 @dataclass(frozen=True, slots=True)
 class CustomCommand:
     """How to run a CLI that has no code of its own here, and how to read what it prints.
@@ -43,7 +39,8 @@ class CustomCommand:
     ``command`` is its argv, the program first; no shell is involved.  ``option_args`` says which arguments follow for
     an option of a prompt (see :mod:`services.backends.custom`); an option that is not in it becomes a warning.
     ``output="text"`` passes stdout on as it comes.  ``"jsonl"`` reads JSON lines: a *path* is a dotted one
-    (``part.tokens.input``, a number for an element of a list), a *when* maps paths to the values they must have.
+    (``part.tokens.input``, a number for an element of a list), a *when* maps paths to the values they must have,
+    written as text (``true``, ``3``).
     ``failures`` maps words of an error, in any case, to the error code they mean; ``refuses`` maps regular
     expressions for prompts that the CLI would take for more than text to the reason.
     """
@@ -61,13 +58,13 @@ class CustomCommand:
     start_in_advance: bool = False
     output: Literal["text", "jsonl"] = "text"
     text_path: str = ""
-    text_when: Mapping[str, Scalar] = field(default_factory=dict)
+    text_when: Mapping[str, str] = field(default_factory=dict)
     thinking_path: str = ""
-    thinking_when: Mapping[str, Scalar] = field(default_factory=dict)
-    message_when: Mapping[str, Scalar] = field(default_factory=dict)
-    final_when: Mapping[str, Scalar] = field(default_factory=dict)
+    thinking_when: Mapping[str, str] = field(default_factory=dict)
+    message_when: Mapping[str, str] = field(default_factory=dict)
+    final_when: Mapping[str, str] = field(default_factory=dict)
     error_path: str = ""
-    error_when: Mapping[str, Scalar] = field(default_factory=dict)
+    error_when: Mapping[str, str] = field(default_factory=dict)
     error_status_path: str = ""
     session_path: str = ""
     usage_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

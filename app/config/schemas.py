@@ -13,6 +13,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, val
 
 from app.config.values import (
     Several,
+    Table,
     Value,
     absolute_path,
     choice,
@@ -30,6 +31,7 @@ from app.config.values import (
     variable,
     whole,
 )  # fmt: skip
+from services.backends.custom import problems
 from services.settings import (
     APPROVAL_MODES,
     DEFAULT_BLOCKED_WORKDIRS,
@@ -117,41 +119,53 @@ class CustomBackendSection(BackendSection):
 
     command = Several(text())
     prompt_by = choice(("stdin", "argument", "file"))
-    model_args = Several(text())
-    system_prompt_args = Several(text())
+    newline_before = Several(text())
+    refuses = table()
+    option_args = Table(Several(text()))
+    option_env = Table(table())
+    environment = table()
+    pass_env = Several(variable())
+    files = table()
+    leftovers = Several(text())
+    start_in_advance = flag()
     output = choice(("text", "jsonl"))
     text_path = text()
     text_when = table()
+    thinking_path = text()
+    thinking_when = table()
+    message_when = table()
     final_when = table()
     error_path = text()
+    error_when = table()
+    error_status_path = text()
     session_path = text()
-    input_tokens_path = text()
-    output_tokens_path = text()
-    cached_tokens_path = text()
-    environment = table()
-    pass_env = Several(variable())
+    usage_paths = Table(Several(text()))
+    cost_path = text()
+    usage_is = choice(("total", "increment"))
+    failures = table()
     version_args = Several(text())
     install_hint = text()
+    login_hint = text()
 
     @validates_schema
     def coherent(self, data: Mapping[str, Any], **_: Any) -> None:
         """What one key demands of another."""
-        errors = {}
-        if not data.get("command"):
-            errors["command"] = ["must name a program and its arguments, such as [llm, prompt]"]
-        elif data.get("prompt_by") == "argument" and not any("{prompt}" in part for part in data["command"]):
-            errors["command"] = ["must contain {prompt}, as prompt_by is argument"]
-        if data.get("output") == "jsonl" and not data.get("text_path"):
-            errors["text_path"] = ["must say where in a line the text is, as output is jsonl"]
+        errors: dict[str, list[str]] = {}
+        for problem in problems(_command(data)):
+            errors.setdefault(problem.location, []).append(problem.message)
         if errors:
             raise ValidationError(errors)
 
     @post_load
     def build(self, data: Mapping[str, Any], **_: Any) -> BackendSettings:
         """The dataclass, with the command in it."""
-        own = {key: value for key, value in data.items() if key not in BackendSection().fields}
         common = {key: value for key, value in data.items() if key in BackendSection().fields}
-        return BackendSettings(**common, custom=CustomCommand(**own))
+        return BackendSettings(**common, custom=_command(data))
+
+
+def _command(data: Mapping[str, Any]) -> CustomCommand:
+    common = BackendSection().fields
+    return CustomCommand(**{key: value for key, value in data.items() if key not in common})
 
 
 class Backends(fields.Field[Any]):

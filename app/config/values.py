@@ -49,6 +49,29 @@ class Several(fields.List[Any]):
         return tuple(super()._deserialize(value, attr, data, **kwargs)) or self.when_empty
 
 
+class Table(fields.Field[Any]):
+    """A mapping of names to values of one kind; what is wrong with one of them is told under its name."""
+
+    def __init__(self, item: fields.Field[Any]) -> None:
+        super().__init__()
+        self.item = item
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValidationError("must be a mapping")
+        loaded, errors = {}, {}
+        for name, item in value.items():
+            try:
+                loaded[_text(name)] = self.item.deserialize(item)
+            except ValidationError as error:
+                errors[name] = error.messages
+            except ValueError:
+                errors[name] = ["the name must be text"]
+        if errors:
+            raise ValidationError(errors)
+        return loaded
+
+
 def flag() -> Value:
     """Yes or no."""
 

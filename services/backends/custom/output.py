@@ -11,7 +11,7 @@ import orjson
 from services.backends.base import Conversation, Paragraphs, Phase, code_for_status
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Thinking, TokenUsage, Usage
-from services.settings import CustomCommand, Scalar
+from services.settings import CustomCommand
 
 TAIL_CHARS = 2000
 """How much of what the CLI printed last is kept for the message of a failure."""
@@ -19,7 +19,7 @@ TAIL_CHARS = 2000
 _STATUS_IN_WORDS = re.compile(r"\b(?:error|status)(?: code)?\W{0,2}\s?([45]\d\d)\b", re.IGNORECASE)
 
 Path = tuple[str, ...]
-Condition = tuple[tuple[Path, Scalar], ...]
+Condition = tuple[tuple[Path, str], ...]
 
 
 class CustomConversation(Conversation):
@@ -190,7 +190,7 @@ def _path(dotted: str) -> Path:
     return tuple(dotted.split(".")) if dotted else ()
 
 
-def _condition(when: Mapping[str, Scalar]) -> Condition:
+def _condition(when: Mapping[str, str]) -> Condition:
     return tuple((_path(dotted), wanted) for dotted, wanted in when.items())
 
 
@@ -211,7 +211,7 @@ def _find(value: Any, path: Path) -> Any:
 def _matches(value: Any, condition: Condition) -> bool:
     for path, wanted in condition:
         found = _find(value, path)
-        if found != wanted or isinstance(found, bool) is not isinstance(wanted, bool):
+        if found != wanted and (isinstance(found, str) or found is None or _words(found) != wanted):
             return False
     return True
 
