@@ -4,7 +4,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from services.deadline import Deadline
 from services.environment import child_environment
@@ -59,11 +59,19 @@ class Runs:
         """The command line that would be run."""
         return command_line(plan.spawn)
 
-    def start(self, plan: Plan, *, client_fd: int | None = None, deadline: Deadline | None = None) -> Run:
+    def start(
+        self,
+        plan: Plan,
+        *,
+        client_fd: int | None = None,
+        deadline: Deadline | None = None,
+        announce: Callable[[Run], None] | None = None,
+    ) -> Run:
         """Wait for a slot and start the CLI.
 
         ``client_fd`` is the client's socket: when it closes, the run ends.  ``deadline`` is the request's, if it began
-        earlier.  Raises ClinvkError (``backend_unavailable``, ``overloaded``, ``timeout``, ``canceled``).
+        earlier.  ``announce`` gets the run before the wait, so that another thread can cancel it there.  Raises
+        ClinvkError (``backend_unavailable``, ``overloaded``, ``timeout``, ``canceled``).
         """
         environment = self.environment(plan)
         self._require_available(plan, environment)
@@ -79,6 +87,8 @@ class Runs:
         try:
             if self._stopping:
                 run.cancel("the server is stopping")
+            if announce is not None:
+                announce(run)
             run.wait_for_slot(self._slots)
             run.launch(self._engine, environment)
         except BaseException:

@@ -1,0 +1,47 @@
+"""The application, wired: the only place that knows both the services and the blueprints."""
+
+from typing import Any
+
+import orjson
+from flask import Flask
+from flask.json.provider import JSONProvider
+
+from app import __version__
+from blueprints import meta, requests
+from blueprints.api import Api
+from blueprints.context import provide
+from blueprints.native import routes as native
+from services.container import Container, create_container
+from services.settings import Config
+
+
+class FastJson(JSONProvider):
+    """JSON by orjson."""
+
+    def dumps(self, obj: Any, **_: Any) -> str:
+        """The JSON text of a value."""
+        return orjson.dumps(obj, option=orjson.OPT_UTC_Z).decode()
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        """The value of a JSON text."""
+        return orjson.loads(s)
+
+
+def create_app(config: Config, *, container: Container | None = None) -> Flask:
+    """The WSGI application.  ``container`` brings the services; by default real ones are made."""
+    app = Flask("clinvk", static_folder=None)
+    app.json = FastJson(app)
+    app.url_map.merge_slashes = False  # a redirect would not be JSON
+    app.config.update(
+        API_TITLE="clinvk",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        MAX_CONTENT_LENGTH=config.server.max_request_body_bytes,
+    )
+    provide(app, container or create_container(config, __version__))
+    requests.install(app)
+    api = Api(app, envelopes={})
+    for blueprint in (meta.blueprint, native.blueprint):
+        api.register_blueprint(blueprint)
+    return app

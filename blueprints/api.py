@@ -1,0 +1,85 @@
+"""flask-smorest with our errors, our JSON and types.
+
+Schemas validate, document and load into dataclasses; everything that can go wrong on the way becomes a
+:class:`~services.errors.ClinvkError`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+import flask_smorest
+import marshmallow as ma
+from flask import Flask, Request, Response
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException
+
+from blueprints.errors import Envelope, ErrorResponses, ProblemSchema
+from blueprints.json_input import parse_json, problems_of
+from services.errors import ClinvkError, ErrorCode
+
+View = TypeVar("View", bound=Callable[..., Any])
+MAX_PROBLEMS = 20
+
+
+class Parser(FlaskParser):
+    """Reads arguments strictly, and says what is wrong by field."""
+
+    DEFAULT_VALIDATION_STATUS = 400
+
+    def load_json(self, req: Request, schema: ma.Schema) -> Any:  # noqa: ARG002
+        """The body of a request, which must be an object."""
+        body = parse_json(req.get_data(cache=False))
+        if not isinstance(body, dict):
+            raise ClinvkError.field("body", "must be a JSON object")
+        return body
+
+    def handle_error(self, error: ma.ValidationError, *_: Any, **__: Any) -> NoReturn:
+        """Raise ClinvkError for what a schema did not like."""
+        by_location = error.messages if isinstance(error.messages, dict) else {}
+        problems = [problem for messages in by_location.values() for problem in problems_of(messages)]
+        shown = [f"{problem.location}: {problem.message}" for problem in problems[:MAX_PROBLEMS]]
+        message = "; ".join(shown)
+        raise ClinvkError(ErrorCode.INVALID_REQUEST, message, problems=tuple(problems[:MAX_PROBLEMS]))
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest has no types
+    """A blueprint whose decorators keep a view's type."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def route(self, rule: str, **options: Any) -> Callable[[View], View]:
+        """Serve and document a view."""
+        decorate: Callable[[View], View] = super().route(rule, **options)
+        return decorate
+
+    def arguments(self, schema: Any, **options: Any) -> Callable[[View], View]:
+        """Load the request's arguments with a schema and pass them to the view."""
+        decorate: Callable[[View], View] = super().arguments(schema, **options)
+        return decorate
+
+    def response(self, status_code: int, schema: Any = None, **options: Any) -> Callable[[View], View]:
+        """Document the view's answer."""
+        decorate: Callable[[View], View] = super().response(status_code, schema, **options)
+        return decorate
+
+    def alt_response(self, status_code: int, response: Any = None, **options: Any) -> Callable[[View], View]:
+        """Document another answer of the view."""
+        decorate: Callable[[View], View] = super().alt_response(status_code, response, **options)
+        return decorate
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest has no types
+    """The registry of blueprints and of their documentation, which also answers errors."""
+
+    ERROR_SCHEMA = ProblemSchema
+    DEFAULT_ERROR_RESPONSE_NAME = "DEFAULT_ERROR"
+
+    def __init__(self, app: Flask, envelopes: Mapping[str, Envelope]) -> None:
+        """``envelopes`` maps the path prefix of a dialect to its error envelope."""
+        self._errors = ErrorResponses(envelopes)
+        app.register_error_handler(ClinvkError, self._errors.respond)
+        super().__init__(app)
+
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        """Answer an error that Flask or Werkzeug raised."""
+        return self._errors.respond_to_http(error)

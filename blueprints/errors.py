@@ -1,0 +1,125 @@
+"""Errors as clients see them: one conversion to :class:`ClinvkError`, one envelope per dialect, chosen by path.
+
+An unmatched URL has no blueprint, hence the path.  A dialect registers its envelope with the factory's
+:class:`~blueprints.api.Api`; what no dialect claims is answered natively, as ``application/problem+json``.
+"""
+
+import http
+import logging
+from collections.abc import Callable, Mapping
+
+import marshmallow as ma
+import orjson
+from flask import Response, request
+from marshmallow import fields
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from services.errors import ClinvkError, ErrorCode
+from services.events import Failed
+from services.tracing import request_id
+
+Envelope = Callable[[ClinvkError], Response]
+"""Makes a dialect's response of an error: status and body."""
+
+log = logging.getLogger(__name__)
+
+CODE_OF_STATUS = {
+    400: ErrorCode.INVALID_REQUEST,
+    401: ErrorCode.UNAUTHORIZED,
+    403: ErrorCode.NOT_PERMITTED,
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    413: ErrorCode.PAYLOAD_TOO_LARGE,
+    415: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    429: ErrorCode.RATE_LIMITED,
+    503: ErrorCode.OVERLOADED,
+}
+
+
+class ProblemItemSchema(ma.Schema):
+    """One field at fault."""
+
+    location = fields.String(metadata={"description": "The field, such as `tasks[1].backend`."})
+    message = fields.String(metadata={"description": "What is wrong with it."})
+
+
+class ProblemSchema(ma.Schema):
+    """An error, as RFC 9457 problem details."""
+
+    type = fields.String(metadata={"description": "Always `about:blank`; `error` tells errors apart."})
+    title = fields.String(metadata={"description": "The phrase of the HTTP status."})
+    status = fields.Integer(metadata={"description": "The HTTP status."})
+    detail = fields.String(metadata={"description": "What happened, and what to do about it."})
+    errors = fields.List(fields.Nested(ProblemItemSchema), metadata={"description": "The fields at fault."})
+    error = fields.String(metadata={"description": "The error code.", "enum": [code.value for code in ErrorCode]})
+    message = fields.String(metadata={"description": "The same as `detail`."})
+    request_id = fields.String(metadata={"description": "The request, as in the header `X-Request-Id`."})
+
+
+def native(error: ClinvkError) -> Response:
+    """The native envelope: problem details with the code as an extension."""
+    body = {
+        "type": "about:blank",
+        "title": http.HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.message,
+        "errors": [{"location": p.location, "message": p.message} for p in error.problems],
+        "error": error.code.value,
+        "message": error.message,
+        "request_id": request_id.get(),
+    }
+    return Response(orjson.dumps(body), error.status, content_type="application/problem+json")
+
+
+class ErrorResponses:
+    """Turns whatever went wrong into the response of the dialect that the request's path belongs to."""
+
+    def __init__(self, envelopes: Mapping[str, Envelope]) -> None:
+        """``envelopes`` maps a path prefix (``/openai``) to the envelope of all paths below it."""
+        self._envelopes = envelopes
+
+    def respond(self, error: ClinvkError) -> Response:
+        """The response to this request for an error."""
+        response = self._envelope()(error)
+        if error.retry_after_s is not None and not error.ran:
+            response.headers["Retry-After"] = str(error.retry_after_s)
+        if error.ran:
+            response.headers["X-Should-Retry"] = "false"
+        if error.code is ErrorCode.UNAUTHORIZED:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+    def respond_to_http(self, error: HTTPException) -> Response:
+        """The response to this request for an error that Flask or Werkzeug raised."""
+        response = self.respond(from_http(error))
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        return response
+
+    def _envelope(self) -> Envelope:
+        for prefix, envelope in self._envelopes.items():
+            if request.path == prefix or request.path.startswith(prefix + "/"):
+                return envelope
+        return native
+
+
+def from_http(error: HTTPException) -> ClinvkError:
+    """The error of ours that says the same as one of Werkzeug's."""
+    code = CODE_OF_STATUS.get(error.code or 500, ErrorCode.INTERNAL)
+    match code:
+        case ErrorCode.NOT_FOUND:
+            message = f"there is nothing at {request.path}"
+        case ErrorCode.METHOD_NOT_ALLOWED:
+            message = f"{request.path} does not take {request.method}"
+        case ErrorCode.PAYLOAD_TOO_LARGE:
+            message = f"the body is larger than {request.max_content_length} bytes (server.max_request_body_bytes)"
+        case ErrorCode.INTERNAL:
+            message = "an error of the server; its log says more under this request id"
+        case _:
+            message = error.description or error.name
+    return ClinvkError(code, message)
+
+
+def of_failure(failed: Failed) -> ClinvkError:
+    """The error for a run that failed before anything of it was sent.  The CLI had run: nobody must try again."""
+    return ClinvkError(failed.code, failed.message, retry_after_s=failed.retry_after_s, ran=True)

@@ -1,0 +1,86 @@
+"""What the server is and how it is."""
+
+from typing import Any
+
+import marshmallow as ma
+from flask import Response, jsonify
+from marshmallow import fields
+
+from blueprints.api import Blueprint
+from blueprints.context import services
+from services.availability import BackendStatus
+
+blueprint = Blueprint("meta", __name__, description="The server itself.")
+
+
+class BackendHealthSchema(ma.Schema):
+    """Whether a backend is there."""
+
+    name = fields.String(metadata={"description": "The backend."})
+    available = fields.Boolean(metadata={"description": "Whether its program can be run."})
+
+
+class RunsHealthSchema(ma.Schema):
+    """How busy the server is."""
+
+    active = fields.Integer(metadata={"description": "Runs that go on."})
+    queued = fields.Integer(metadata={"description": "Requests that wait for a run slot."})
+    limit = fields.Integer(metadata={"description": "Run slots."})
+
+
+class HealthSchema(ma.Schema):
+    """How the server is."""
+
+    status = fields.String(metadata={"description": "`ok`, or `degraded`: an enabled backend is missing."})
+    version = fields.String(metadata={"description": "The version of clinvk."})
+    uptime = fields.String(metadata={"description": "How long it has been up, such as `1h2m3s`."})
+    uptime_ms = fields.Integer(metadata={"description": "The same in milliseconds."})
+    uptime_millis = fields.Integer(metadata={"description": "The same as `uptime_ms`."})
+    backends = fields.List(fields.Nested(BackendHealthSchema))
+    runs = fields.Nested(RunsHealthSchema)
+
+
+@blueprint.route("/")
+def index() -> Response:
+    """Say what this is."""
+    return jsonify(
+        name="clinvk",
+        version=services().version,
+        description="One HTTP server in front of the AI command lines installed here.",
+        apis={"native": "/api/v1"},
+        openapi="/openapi.json",
+        health="/health",
+    )
+
+
+@blueprint.route("/health")
+@blueprint.response(200, HealthSchema)
+def health() -> dict[str, Any]:
+    """Say how the server is.
+
+    Takes the same short time whatever the server is doing.
+    """
+    container = services()
+    backends = container.availability.statuses()
+    slots = container.runs.slots
+    uptime_ms = round(container.uptime_s * 1000)
+    return {
+        "status": "degraded" if any(map(_missing, backends)) else "ok",
+        "version": container.version,
+        "uptime": _clock(uptime_ms // 1000),
+        "uptime_ms": uptime_ms,
+        "uptime_millis": uptime_ms,
+        "backends": backends,
+        "runs": {"active": slots.active, "queued": slots.queued, "limit": slots.limit},
+    }
+
+
+def _missing(backend: BackendStatus) -> bool:
+    return backend.enabled and not backend.available
+
+
+def _clock(seconds: int) -> str:
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{value}{unit}" for value, unit in parts if value) or "0s"

@@ -1,0 +1,76 @@
+"""The routes of the native API."""
+
+from functools import partial
+
+from flask import Response, jsonify, request
+
+from blueprints import sse
+from blueprints.api import Blueprint
+from blueprints.context import services
+from blueprints.errors import of_failure
+from blueprints.native.schemas import AnswerSchema, EventSchema, PromptSchema
+from blueprints.native.translate import NDJSON, EventWriter, answer
+from blueprints.requests import client_fd
+from blueprints.streaming import stream_run
+from services.deadline import Deadline
+from services.errors import ClinvkError, ErrorCode
+from services.events import Failed
+from services.prompts import Prompt
+from services.running import Running, start
+
+blueprint = Blueprint("native", __name__, url_prefix="/api/v1", description="Prompts for every backend.")
+
+
+@blueprint.route("/prompt", methods=["POST"])
+@blueprint.arguments(PromptSchema)
+@blueprint.response(200, AnswerSchema, description="The run's answer, also when it failed.")
+@blueprint.alt_response(200, schema=EventSchema, content_type=NDJSON, success=True)
+@blueprint.alt_response(200, schema=EventSchema, content_type=sse.CONTENT_TYPE, success=True)
+@blueprint.alt_response(200, schema={"type": "string"}, content_type="text/plain", success=True)
+def prompt(prompt: Prompt) -> Response:
+    """Run a prompt.
+
+    Answers 200 whenever the CLI has run: `exit_code`, `error` and `error_code` say how that went.  With
+    `Accept: text/plain` the answer is the bare output, and a failure has its HTTP status.
+    """
+    _refuse_session(prompt)
+    runs = services().runs
+    plan = runs.check(prompt)
+    run = start(runs, plan, client_fd=client_fd(), deadline=_deadline())
+    if prompt.output_format == "stream-json":
+        writer = EventWriter(_stream_type())
+        headers_after_s = services().config.server.headers_after_secs
+        write = partial(writer.write, run)
+        return stream_run(run, write, content_type=writer.content_type, headers_after_s=headers_after_s)
+    return _whole(run)
+
+
+def _whole(run: Running) -> Response:
+    """The answer once the run has ended: bare if the client accepts nothing better, else JSON."""
+    with run:
+        result = run.collect()
+    if request.accept_mimetypes.best_match(["application/json", "text/plain"]) == "text/plain":
+        if isinstance(result.outcome, Failed):
+            raise of_failure(result.outcome)
+        response = Response(result.output, content_type="text/plain; charset=utf-8")
+    else:
+        response = jsonify(answer(run, result))
+    if run.run_id:
+        response.headers["X-Clinvk-Run"] = run.run_id
+    if isinstance(result.outcome, Failed):
+        response.headers["X-Should-Retry"] = "false"
+    return response
+
+
+def _deadline() -> Deadline:
+    return Deadline.after(services().config.server.request_timeout_secs)
+
+
+def _stream_type() -> str:
+    return request.accept_mimetypes.best_match([NDJSON, sse.CONTENT_TYPE]) or NDJSON
+
+
+def _refuse_session(prompt: Prompt) -> None:
+    if prompt.session_id:
+        message = "there is no such session: this server keeps none yet, every prompt is ephemeral"
+        raise ClinvkError.field(prompt.at("session_id"), message, ErrorCode.SESSION_NOT_FOUND)

@@ -1,0 +1,44 @@
+"""What holds for every request, whatever its dialect: its id, and what a body must declare itself to be."""
+
+import re
+import uuid
+
+from flask import Flask, Response, request
+
+from services.errors import ClinvkError, ErrorCode
+from services.tracing import request_id
+
+SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+WITH_BODY = {"POST", "PUT", "PATCH"}
+
+
+def install(app: Flask) -> None:
+    """Give every request an id and refuse bodies that are no JSON."""
+    app.before_request(begin)
+    app.after_request(finish)
+
+
+def begin() -> None:
+    """Keep a sane id or make one; refuse a body that does not say that it is JSON.  Raises ClinvkError.
+
+    The content type is demanded even of an empty body: a web page can post plain forms to any server it likes, but
+    needs this server's leave (CORS) to post JSON.
+    """
+    incoming = request.headers.get("X-Request-Id", "")
+    request_id.set(incoming if SANE_ID.fullmatch(incoming) else uuid.uuid4().hex)
+    if request.method in WITH_BODY and request.url_rule is not None and not request.is_json:
+        given = request.content_type or "none"
+        message = f"the body must be sent as Content-Type: application/json (given: {given[:100]})"
+        raise ClinvkError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, message)
+
+
+def finish(response: Response) -> Response:
+    """Tell the client the request's id."""
+    response.headers["X-Request-Id"] = request_id.get()
+    return response
+
+
+def client_fd() -> int | None:
+    """The client's socket, None where there is none (a test client)."""
+    socket = request.environ.get("gunicorn.socket")
+    return socket.fileno() if socket is not None else None

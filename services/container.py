@@ -1,0 +1,62 @@
+"""The services, put together."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services import backends as registry
+from services.availability import Availability
+from services.orchestration import Orchestrator
+from services.planning import Planner
+from services.process import Engine
+from services.running import Runner
+from services.runs import Runs
+from services.settings import Config
+from services.slots import Slots
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What the application works with.  :meth:`close` gives everything back and is idempotent."""
+
+    config: Config
+    version: str
+    runs: Runner
+    availability: Availability
+    orchestrator: Orchestrator
+    started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def uptime_s(self) -> float:
+        """How long it has been there."""
+        return time.monotonic() - self.started_s
+
+    def end_all_runs(self) -> None:
+        """End what runs or waits, and start nothing more."""
+        self.runs.stop()
+
+    def close(self) -> None:
+        """End everything that was started: runs, threads, folders."""
+        self.availability.close()
+        self.runs.close()
+
+
+def create_container(config: Config, version: str, environment: Mapping[str, str] = os.environ) -> Container:
+    """The services for a configuration.  ``environment`` is the server's own, of which the CLIs get a part."""
+    backends = registry.create_backends(config.backends)
+    server = config.server
+    engine = Engine(config.home / "runs")
+    runs = Runs(
+        Planner(backends, config.backends, config.unified_flags, server),
+        engine,
+        Slots(server.max_concurrent_runs, server.max_queued_runs),
+        server,
+        environment,
+    )
+    runs.watch()
+    availability = Availability(
+        backends, config.backends, capture=engine.capture, environment=environment, pass_env=server.pass_env
+    )
+    availability.start()
+    return Container(config, version, runs, availability, Orchestrator(runs, config.parallel, server))
