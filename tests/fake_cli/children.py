@@ -6,7 +6,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tests.fake_cli.script import Words
+    from tests.support.words import Words
 
 LIFE_S = "300"  # they end by themselves, should a test fail to see to it
 

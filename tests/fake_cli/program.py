@@ -12,8 +12,8 @@ from tests.fake_cli.codex import Codex
 from tests.fake_cli.dialect import Dialect
 from tests.fake_cli.gemini import Gemini
 from tests.fake_cli.plain import Plain
-from tests.fake_cli.script import Words
 from tests.fake_cli.terminal import Terminal
+from tests.support.words import Words
 
 DIALECTS: dict[str, type[Dialect]] = {"claude": Claude, "codex": Codex, "gemini": Gemini}
 

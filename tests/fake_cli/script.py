@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import signal
 import time
 
 from tests.fake_cli.children import start_children
+from tests.support.words import Words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,35 +17,12 @@ if TYPE_CHECKING:
 
     from tests.fake_cli.dialect import Dialect
 
-WORD = re.compile(r'FAKE:([\w-]+)(?:=("[^"]*"|\S+))?')
 GARBAGE = (
     b"this is no JSON\n", b"{\n", b"[]\n", b"null\n", b"42\n", b'"text"\n', b"\n", b"\x00\xff\xfe\n", b'{"type":7}\n',
     b'{"type":"nobody knows this"}\n', b'{"type":null,"message":[]}\n', b'{"method":{},"params":[]}\n',
     b'{"type":"message","role":"assistant","content":{"a":1}}\n', b'{"type":"\\ud800"}\n', b"[" * 5000 + b"\n",
     b'{"type":"stream_event","event":"text"}\n', b'{"id":99,"result":null}\n',
 )  # fmt: skip
-
-
-class Words:
-    """The ``FAKE:`` words of a prompt."""
-
-    def __init__(self, text: str) -> None:
-        self._found = {name: (value or "").strip('"') for name, value in WORD.findall(text)}
-
-    def has(self, name: str) -> bool:
-        return name in self._found
-
-    def text(self, name: str, default: str = "") -> str:
-        return self._found.get(name, "") or default
-
-    def number(self, name: str, default: float = 0) -> float:
-        return float(self._found.get(name, "") or default)
-
-    def status(self) -> int:
-        """The provider's failure that is asked for, 0 for none."""
-        if self.has("toolong"):
-            return 400
-        return next((int(name) for name in self._found if name.isdigit()), 0)
 
 
 class Asked:
@@ -73,7 +50,7 @@ def perform(dialect: Dialect, asked: Asked, always: str) -> None:
     """Answer one question in the dialect's protocol, with everything its words ask for."""
     terminal = dialect.terminal
     words = Words(asked.prompt + " " + always)
-    terminal.note("prompt", chars=len(asked.prompt), sha256=digest(asked.prompt), words=sorted(words._found))
+    terminal.note("prompt", chars=len(asked.prompt), sha256=digest(asked.prompt), words=sorted(words.names))
     if words.has("ignore-term"):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
@@ -88,8 +65,10 @@ def perform(dialect: Dialect, asked: Asked, always: str) -> None:
         terminal.write(b"".join(GARBAGE))
         raise SystemExit(0)
     dialect.begin(asked)
-    if status := words.status():
-        dialect.fail(status, "prompt is too long" if words.has("toolong") else f"fake {status}")
+    if words.has("toolong"):
+        dialect.fail(400, "prompt is too long: 210000 tokens > 200000 maximum")
+    elif status := words.status():
+        dialect.fail(status, f"fake {status}")
     else:
         answer(dialect, asked, words)
 

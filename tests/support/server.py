@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,15 +144,17 @@ class ServerFactory:
         entry: Entry = "clinvk",
         environment: Mapping[str, str] | None = None,
         clis: FakeClis | None = None,
-        path: str = "",
+        path: Callable[[Path], str] | None = None,
+        prepare: Callable[[Path], None] | None = None,
         arguments: tuple[str, ...] = (),
         headers: Mapping[str, str] | None = None,
         wait: bool = True,
     ) -> Server:
         """Start a server and wait until it answers ``/health``.
 
-        ``config`` is laid over the defaults for tests; ``environment`` is added to a clean one; ``path`` takes the
-        place of the folder of fake CLIs in PATH; ``headers`` go with each request of ``server.client``.
+        ``config`` is laid over the defaults for tests; ``environment`` is added to a clean one; ``path`` gives what
+        takes the place of the fake CLIs in PATH, and ``prepare`` adds files, both from the server's folder;
+        ``headers`` go with each request of ``server.client``.
         """
         folder = self._folders.mktemp("server")
         (folder / "home").mkdir(exist_ok=True)
@@ -161,7 +163,10 @@ class ServerFactory:
         whole = merged(merged(DEFAULTS, {"server": {"host": "127.0.0.1", "port": port}}), config or {})
         (folder / "config.yaml").write_text(yaml.safe_dump(whole))
         tools = guard.minimal_bin(folder / "tools")
-        process = launch(folder, entry, f"{path or clis.bin}{os.pathsep}{tools}", environment or {}, arguments)
+        if prepare:
+            prepare(folder)
+        search = f"{path(folder) if path else clis.bin}{os.pathsep}{tools}"
+        process = launch(folder, entry, search, environment or {}, arguments)
         server = Server(folder, port, process, clis, headers or {})
         self._servers.append(server)
         if wait:
