@@ -43,12 +43,6 @@ class Codex(Dialect):
             self.terminal.flush()
         return 0
 
-    def rest(self, seconds: float) -> bool:
-        stopped = super().rest(seconds)
-        if self.terminal.eof and not self.deaf:
-            raise SystemExit(0)
-        return stopped
-
     def hear(self, line: bytes) -> None:
         try:
             message = json.loads(line)
@@ -61,6 +55,10 @@ class Codex(Dialect):
                 self.decision = json.dumps(decision)
             case {"id": _, "error": _}:
                 self.decision = "error"
+
+    def hear_end(self) -> None:
+        if not self.deaf:
+            raise SystemExit(0)
 
     def request(self, ident: Any, method: str, params: dict[str, Any]) -> None:
         self.terminal.note("request", method=method)

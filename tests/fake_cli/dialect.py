@@ -43,6 +43,8 @@ class Dialect:
         while True:
             left = deadline - time.monotonic()
             arrived = self.terminal.wait(max(0.0, left))
+            if self.terminal.eof:
+                self.hear_end()
             while arrived and (line := self.terminal.line(block=False)) is not None:
                 self.hear(line)
             if self.interrupted and not self.deaf:
@@ -63,6 +65,9 @@ class Dialect:
 
     def hear(self, line: bytes) -> None:
         """Take a line that came during an answer."""
+
+    def hear_end(self) -> None:
+        """Stdin ended during an answer."""
 
     def begin(self, asked: Asked) -> None:
         """The model has been asked."""
