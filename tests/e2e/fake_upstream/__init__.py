@@ -1,6 +1,7 @@
-"""A fake model server: Anthropic Messages, OpenAI Responses and Gemini on one loopback port.
+"""A fake model server: Anthropic Messages, OpenAI Responses and Chat Completions, Gemini on one loopback port.
 
-It lets the real ``claude``, ``codex`` and ``gemini`` run with no network and no account, and keeps what they sent::
+It lets the real ``claude``, ``codex``, ``gemini`` and whatever speaks to an OpenAI-compatible model run with no network
+and no account, and keeps what they sent::
 
     with ModelServer() as model_server:
         ...  # point the CLIs to model_server.url

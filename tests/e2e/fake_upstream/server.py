@@ -15,9 +15,10 @@ from typing import Any, Self
 
 from tests.e2e.fake_upstream.answer import Answer, Header, ident
 from tests.e2e.fake_upstream.anthropic import Anthropic
+from tests.e2e.fake_upstream.chat import Chat
 from tests.e2e.fake_upstream.gemini import Gemini
 from tests.e2e.fake_upstream.openai import OpenAI
-from tests.e2e.fake_upstream.turn import Json, Turn, anthropic_turn, gemini_turn, openai_turn, tokens
+from tests.e2e.fake_upstream.turn import Json, Turn, anthropic_turn, chat_turn, gemini_turn, openai_turn, tokens
 
 MODELS = {
     "object": "list",
@@ -221,6 +222,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(Anthropic, anthropic_turn(body, always), stream=bool(body.get("stream")))
         elif path.endswith("/responses"):
             self.answer(OpenAI, openai_turn(body, always), stream=True)
+        elif path.endswith("/chat/completions"):
+            self.answer(Chat, chat_turn(body, always), stream=bool(body.get("stream")))
         elif gemini and gemini[2] == "countTokens":
             self.keep()
             self.send_json({"totalTokens": tokens(self.body.decode())})

@@ -147,6 +147,23 @@ def openai_turn(body: Json, always: str = "") -> Turn:
     )
 
 
+def chat_turn(body: Json, always: str = "") -> Turn:
+    messages = body.get("messages") or []
+    history = [(str(message["role"]), text_of(message.get("content"), ("text",))) for message in messages]
+    asked = [text for role, text in history if role == "user"]
+    return Turn(
+        model=body.get("model", ""),
+        prompt=asked[-1] if asked else "",
+        turns=len(asked),
+        system="\n".join(text for role, text in history if role in ("system", "developer")),
+        tool_result=history[-1][1] if history and history[-1][0] == "tool" else None,
+        tools=tuple(str(tool["function"]["name"]) for tool in body.get("tools") or []),
+        wants_json=bool(body.get("response_format")),
+        history=tuple(history),
+        always=always,
+    )
+
+
 def gemini_turn(body: Json, model: str, always: str = "") -> Turn:
     contents = body.get("contents") or []
     users = [content for content in contents if content.get("role", "user") == "user"]
