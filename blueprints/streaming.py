@@ -1,16 +1,22 @@
 """Streams: when the headers go out, and that whatever is behind a stream ends with it."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 from flask import Response
 
 from blueprints.errors import of_failure
+from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Message, Thinking, ToolResult, ToolUse
 from services.running import Running
 
 CONTENT = (Message, Thinking, ToolUse, ToolResult, Done)
 """What a client waits for.  An Init, a Progress or a Usage tells it nothing that a failure could not follow."""
+
+BROKEN = Failed(ErrorCode.INTERNAL, "an error of the server; its log says more under this request id", -1)
+
+log = logging.getLogger(__name__)
 
 Write = Callable[[Sequence[Event]], bytes]
 """Turns a batch of events into the bytes of a dialect; an empty batch into its heartbeat."""
@@ -31,8 +37,12 @@ def stream_run(run: Running, write: Write, *, content_type: str, headers_after_s
 
     def chunks() -> Iterator[bytes]:
         yield write(held)
-        for batch in batches:
-            yield write(batch)
+        try:
+            for batch in batches:
+                yield write(batch)
+        except Exception:  # a fault of ours: the stream must still say that it failed
+            log.exception("the stream of run %s broke", run.run_id)
+            yield write([BROKEN])
 
     response = stream(chunks(), content_type=content_type, close=run.close)
     if run.run_id:

@@ -202,7 +202,7 @@ class SideBySide(Ensemble):
 
     def parts(self) -> Iterator[Part | None]:
         """The events of all runs as they come; None is a heartbeat."""
-        with ThreadPoolExecutor(self._at_once, thread_name_prefix="task") as threads:
+        with ThreadPoolExecutor(min(self._at_once, len(self._tasks)), thread_name_prefix="task") as threads:
             try:
                 for task in self._tasks:
                     threads.submit(copy_context().run, self._work, task)
@@ -247,9 +247,8 @@ class SideBySide(Ensemble):
 
     def _open_in_turn(self, task: Task) -> Running:
         """Start the run of a task once the tasks before it have been started."""
-        position = self._tasks.index(task)
         with self._turn:
-            self._turn.wait_for(lambda: self._next_to_start == position)
+            self._turn.wait_for(lambda: self._next_to_start == task.index)
         try:
             return self._open(task.plan)
         finally:

@@ -1,6 +1,8 @@
 """The routes of the native API."""
 
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from flask import Response, jsonify, request
 
@@ -8,17 +10,28 @@ from blueprints import sse
 from blueprints.api import Blueprint
 from blueprints.context import services
 from blueprints.errors import of_failure
-from blueprints.native.schemas import AnswerSchema, EventSchema, PromptSchema
-from blueprints.native.translate import NDJSON, EventWriter, answer
+from blueprints.native.answers import (
+    AnswerSchema,
+    BackendsSchema,
+    ChainAnswerSchema,
+    CompareAnswerSchema,
+    EventSchema,
+    ParallelAnswerSchema,
+)
+from blueprints.native.schemas import ChainSchema, CompareSchema, ParallelSchema, PromptSchema
+from blueprints.native.translate import NDJSON, EventWriter, answer, together
 from blueprints.requests import client_fd
-from blueprints.streaming import stream_run
+from blueprints.streaming import stream, stream_run
 from services.deadline import Deadline
+from services.ensemble import Caller, Ensemble
 from services.errors import ClinvkError, ErrorCode
 from services.events import Failed
+from services.orchestration import Chain, Compare, Parallel
 from services.prompts import Prompt
 from services.running import Running, start
 
 blueprint = Blueprint("native", __name__, url_prefix="/api/v1", description="Prompts for every backend.")
+STREAM = "stream-json"
 
 
 @blueprint.route("/prompt", methods=["POST"])
@@ -35,14 +48,51 @@ def prompt(prompt: Prompt) -> Response:
     """
     _refuse_session(prompt)
     runs = services().runs
-    plan = runs.check(prompt)
-    run = start(runs, plan, client_fd=client_fd(), deadline=_deadline())
-    if prompt.output_format == "stream-json":
+    caller = _caller()
+    run = start(runs, runs.check(prompt), client_fd=caller.client_fd, deadline=caller.deadline)
+    if prompt.output_format == STREAM:
         writer = EventWriter(_stream_type())
         headers_after_s = services().config.server.headers_after_secs
         write = partial(writer.write, run)
         return stream_run(run, write, content_type=writer.content_type, headers_after_s=headers_after_s)
     return _whole(run)
+
+
+@blueprint.route("/parallel", methods=["POST"])
+@blueprint.arguments(ParallelSchema)
+@blueprint.response(200, ParallelAnswerSchema)
+@blueprint.alt_response(200, schema=EventSchema, content_type=NDJSON, success=True)
+@blueprint.alt_response(200, schema=EventSchema, content_type=sse.CONTENT_TYPE, success=True)
+def parallel(parallel: Parallel) -> Response:
+    """Run several prompts at once."""
+    return _all_of(parallel, services().orchestrator.parallel(parallel, _caller()))
+
+
+@blueprint.route("/chain", methods=["POST"])
+@blueprint.arguments(ChainSchema)
+@blueprint.response(200, ChainAnswerSchema)
+@blueprint.alt_response(200, schema=EventSchema, content_type=NDJSON, success=True)
+@blueprint.alt_response(200, schema=EventSchema, content_type=sse.CONTENT_TYPE, success=True)
+def chain(chain: Chain) -> Response:
+    """Run prompts one after the other, each of which may use what the one before said."""
+    return _all_of(chain, services().orchestrator.chain(chain, _caller()))
+
+
+@blueprint.route("/compare", methods=["POST"])
+@blueprint.arguments(CompareSchema)
+@blueprint.response(200, CompareAnswerSchema)
+@blueprint.alt_response(200, schema=EventSchema, content_type=NDJSON, success=True)
+@blueprint.alt_response(200, schema=EventSchema, content_type=sse.CONTENT_TYPE, success=True)
+def compare(compare: Compare) -> Response:
+    """Ask several backends the same."""
+    return _all_of(compare, services().orchestrator.compare(compare, _caller()))
+
+
+@blueprint.route("/backends")
+@blueprint.response(200, BackendsSchema)
+def backends() -> dict[str, Any]:
+    """List the backends."""
+    return {"backends": services().availability.statuses()}
 
 
 def _whole(run: Running) -> Response:
@@ -62,8 +112,23 @@ def _whole(run: Running) -> Response:
     return response
 
 
-def _deadline() -> Deadline:
-    return Deadline.after(services().config.server.request_timeout_secs)
+def _all_of(asked: Parallel | Chain | Compare, ensemble: Ensemble) -> Response:
+    """The answer of several runs, whole or as they go."""
+    if asked.output_format != STREAM:
+        ensemble.finish()
+        return jsonify(together(asked, ensemble))
+    writer = EventWriter(_stream_type())
+
+    def chunks() -> Iterator[bytes]:
+        for part in ensemble.parts():
+            yield writer.write_part(part)
+        yield writer.write_end(together(asked, ensemble))
+
+    return stream(chunks(), content_type=writer.content_type, close=ensemble.close)
+
+
+def _caller() -> Caller:
+    return Caller(client_fd(), Deadline.after(services().config.server.request_timeout_secs))
 
 
 def _stream_type() -> str:

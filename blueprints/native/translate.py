@@ -7,6 +7,8 @@ from typing import Any, assert_never
 import orjson
 
 from blueprints import sse
+from services.ensemble import Ensemble, Entry, Part
+from services.errors import ErrorCode
 from services.events import (
     Done,
     Event,
@@ -21,10 +23,12 @@ from services.events import (
     ToolUse,
     Usage,
 )
+from services.orchestration import Chain, Compare, Parallel
+from services.run import Result
 from services.running import Running
-from services.runs import Result
 
 NDJSON = "application/x-ndjson"
+STILL_RUNNING = Progress("still running")
 
 
 def token_usage(usage: TokenUsage) -> dict[str, int]:
@@ -54,7 +58,7 @@ def failure(outcome: Outcome) -> dict[str, str]:
             assert_never(outcome)
 
 
-def answer(run: Running, result: Result) -> dict[str, Any]:
+def answer(run: Running | Entry, result: Result | Entry) -> dict[str, Any]:
     """The answer to a prompt."""
     identity = {"run_id": run.run_id} if run.run_id else {}
     return {
@@ -70,6 +74,56 @@ def answer(run: Running, result: Result) -> dict[str, Any]:
     }
 
 
+def together(request: Parallel | Chain | Compare, ensemble: Ensemble) -> dict[str, Any]:
+    """The answer to a request of several runs, all of which have ended."""
+    entries = ensemble.entries
+    match request:
+        case Parallel():
+            head, results = _parallel(request, entries), [answer(entry, entry) for entry in entries]
+        case Chain():
+            head, results = _chain(request, entries), [_step(entry) for entry in entries]
+        case Compare():
+            head = {"prompt": request.prompt, "backends": request.backends}
+            results = [answer(entry, entry) for entry in entries]
+        case _:
+            assert_never(request)
+    return {**head, "total_duration_ms": ensemble.duration_ms, "results": results, **_spent_by_all(entries)}
+
+
+def _parallel(request: Parallel, entries: Sequence[Entry]) -> dict[str, Any]:
+    completed = sum(isinstance(entry.outcome, Done) for entry in entries)
+    canceled = sum(_is_canceled(entry.outcome) for entry in entries)
+    return {
+        "total_tasks": len(request.tasks),
+        "completed": completed,
+        "failed": len(entries) - completed - canceled,
+        "canceled": canceled,
+    }
+
+
+def _is_canceled(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.code is ErrorCode.CANCELED
+
+
+def _chain(request: Chain, entries: Sequence[Entry]) -> dict[str, Any]:
+    failed = (entry.index + 1 for entry in entries if isinstance(entry.outcome, Failed))
+    return {
+        "total_steps": len(request.steps),
+        "completed_steps": sum(isinstance(entry.outcome, Done) for entry in entries),
+        "failed_step": next(failed, 0),
+    }
+
+
+def _step(entry: Entry) -> dict[str, Any]:
+    return {"step": entry.index + 1, "name": entry.name, **answer(entry, entry)}
+
+
+def _spent_by_all(entries: Sequence[Entry]) -> dict[str, Any]:
+    usage = sum((entry.outcome.usage for entry in entries), TokenUsage())
+    costs = [entry.outcome.cost_usd for entry in entries if entry.outcome.cost_usd is not None]
+    return {"token_usage": token_usage(usage), **({"cost_usd": sum(costs)} if costs else {})}
+
+
 class EventWriter:
     """Writes the events of one stream, numbered from 1 without gaps, as NDJSON or as server-sent events."""
 
@@ -78,43 +132,39 @@ class EventWriter:
         self._as_sse = content_type == sse.CONTENT_TYPE
         self._sequence = 0
 
-    def write(self, run: Running, events: Sequence[Event]) -> bytes:
-        """The bytes of a batch of a run's events; of a heartbeat when there are none."""
-        if not events:
-            return self.heartbeat(run.backend, run.run_id)
-        return self.events(events, run.backend, run.run_id, run.duration_ms, run.warnings)
-
-    def events(  # noqa: PLR0917
-        self,
-        events: Sequence[Event],
-        backend: str,
-        run_id: str,
-        duration_ms: int,
-        warnings: Sequence[str] = (),
-        task: int | None = None,
-    ) -> bytes:
-        """The bytes of a batch of events that share their origin and their moment."""
-        common = {"backend": backend, "session_id": "", "run_id": run_id, "timestamp": datetime.now(UTC)}
+    def write(self, run: Running, events: Sequence[Event], *, task: int | None = None) -> bytes:
+        """The bytes of a batch of a run's events, of a heartbeat when there are none."""
+        if not events and self._as_sse:
+            return sse.HEARTBEAT
+        origin: dict[str, Any] = {"backend": run.backend, "session_id": "", "run_id": run.run_id}
         if task is not None:
-            common["task"] = task
+            origin["task"] = task
+        origin["timestamp"] = datetime.now(UTC)  # those of a batch were seen at the same moment
         lines = []
-        for event in events:
+        for event in events or (STILL_RUNNING,):
             kind, content = described(event)
             if isinstance(event, Done | Failed):
-                content |= {"duration_ms": duration_ms, "warnings": warnings}
-            lines.append(self.line(kind, content, common))
+                content |= {"duration_ms": run.duration_ms, "warnings": run.warnings}
+            lines.append(self._line(kind, origin, content))
         return b"".join(lines)
 
-    def heartbeat(self, backend: str = "", run_id: str = "") -> bytes:
-        """A sign of life in a silence."""
-        if self._as_sse:
-            return sse.HEARTBEAT
-        return self.events([Progress("still running")], backend, run_id, 0)
+    def write_part(self, part: Part | None) -> bytes:
+        """The bytes of a part of an ensemble; None is a heartbeat."""
+        if part is not None:
+            return self.write(part.run, part.events, task=part.index)
+        return sse.HEARTBEAT if self._as_sse else self._of_all(*described(STILL_RUNNING))
 
-    def line(self, kind: str, content: Mapping[str, Any], common: Mapping[str, Any]) -> bytes:
-        """One event."""
+    def write_end(self, whole: Mapping[str, Any]) -> bytes:
+        """The last event of an ensemble: done, with the whole answer."""
+        return self._of_all("done", whole)
+
+    def _of_all(self, kind: str, content: Mapping[str, Any]) -> bytes:
+        origin = {"backend": "", "session_id": "", "run_id": "", "timestamp": datetime.now(UTC)}
+        return self._line(kind, origin, content)
+
+    def _line(self, kind: str, origin: Mapping[str, Any], content: Mapping[str, Any]) -> bytes:
         self._sequence += 1
-        event = {"type": kind, **common, "sequence": self._sequence, "content": content}
+        event = {"type": kind, **origin, "sequence": self._sequence, "content": content}
         if self._as_sse:
             return sse.frame(orjson.dumps(event, option=orjson.OPT_UTC_Z))
         return orjson.dumps(event, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,78 @@
+"""Fields of requests: strict, documented, and safe to give anything to."""
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields
+from marshmallow.validate import Length, OneOf, Range
+
+LARGEST_NUMBER = 2**31 - 1
+
+
+def about(description: str) -> dict[str, str]:
+    """The documentation of a field."""
+    return {"description": description}
+
+
+class Flag(fields.Boolean):
+    """``true`` or ``false`` and nothing that resembles them."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Many(fields.List[Any]):
+    """A list whose length is looked at before its members are."""
+
+    def __init__(self, inner: fields.Field[Any], *, least: int = 0, most: int, **kwargs: Any) -> None:
+        self._length = Length(least, most)
+        super().__init__(inner, validate=self._length, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if isinstance(value, list):
+            self._length(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Texts(fields.Dict):
+    """An object of strings, such as metadata."""
+
+    def __init__(self, *, most: int, **kwargs: Any) -> None:
+        self._length = Length(max=most)
+        super().__init__(keys=fields.String(), values=fields.String(), validate=self._length, **kwargs)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise self.make_error("invalid")
+        self._length(value)
+        wrong = {key: ["Not a valid string."] for key, text in value.items() if not isinstance(text, str)}
+        if wrong:
+            raise ma.ValidationError(wrong)
+        return value
+
+
+def required_text(description: str) -> fields.String:
+    """A text that must be there and not be empty."""
+    return fields.String(required=True, validate=Length(1), metadata=about(description))
+
+
+def text(description: str) -> fields.String:
+    """An optional text; empty leaves it to the configuration and the CLI."""
+    return fields.String(load_default="", metadata=about(description))
+
+
+def count(description: str, most: int = LARGEST_NUMBER) -> fields.Integer:
+    """A number of things; 0 leaves it to the configuration and the CLI."""
+    return fields.Integer(strict=True, load_default=0, validate=Range(0, most), metadata=about(description))
+
+
+def choice(values: tuple[str, ...], description: str) -> fields.String:
+    """One of a few words, of which ``default`` is one."""
+    return fields.String(load_default="default", validate=OneOf(values), metadata=about(description))
+
+
+def flag(description: str) -> Flag:
+    """Off unless switched on."""
+    return Flag(load_default=False, metadata=about(description))
