@@ -102,6 +102,8 @@ class Conversation(ABC):
     """Whether :meth:`receive` gets whole lines, or the bytes of stdout as they come."""
     phase: Phase = Phase.TALKING
     stdin_done: bool = False
+    patience_s: float | None = None
+    """How long the next line may take before the engine treats the conversation as abandoned; None: any time."""
 
     def __init__(self) -> None:
         self._outgoing: list[bytes] = []

@@ -1,0 +1,192 @@
+"""One run with one ``codex app-server``: a thread of its own, with one turn."""
+
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from services.backends.base import Conversation, Options, Phase
+from services.backends.codex.answer import NO_EVENTS, Answer, Thoughts
+from services.backends.codex.failures import failure_of, provider_refused
+from services.backends.codex.items import tool_result, tool_use, usage_of
+from services.backends.codex.requests import Request, interrupt, refusal, start_thread, start_turn
+from services.backends.lenient import mapping, parse_object, text
+from services.errors import ErrorCode
+from services.events import Done, Event, Failed, Init, Progress, StopReason, TokenUsage, ToolResult, ToolUse, Usage
+
+WEBSOCKET_RETRIES = 5
+"""How often codex tries a WebSocket, where its provider has one, before it falls back to plain HTTPS."""
+
+RETRY_PATIENCE_S = 20.0
+"""How long an announced retry may take to show an effect: a provider can ask for a wait of minutes."""
+
+TRUNCATED = "Incomplete response returned, reason: max_output_tokens"
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class CodexConversation(Conversation):
+    """Asks one prompt and listens until the turn is over."""
+
+    def __init__(self, options: Options, prompt: str) -> None:
+        super().__init__()
+        self._options = options
+        self._prompt = prompt
+        self._thread_id = ""
+        self._turn_id = ""
+        self._answer = Answer()
+        self._thoughts = Thoughts()
+        self._usage = TokenUsage()
+        self._responses = 0
+        self._plans = 0
+        self._retries = 0
+        self._has_websockets = False
+        self._failure: Failed | None = None
+        self._stop_reason: StopReason | None = None
+
+    # ------------------------------------------------------------------ speaking
+
+    def start(self) -> None:
+        """Nothing: each step follows from codex's answer to the one before, the first of which the spawn has taken."""
+
+    def interrupt(self) -> signal.Signals | None:
+        """Interrupt the turn, which ends its tools too; without a turn the process may just go."""
+        if not self._turn_id or self.phase is not Phase.TALKING:
+            return signal.SIGTERM
+        self.send(interrupt(self._thread_id, self._turn_id))
+        return None
+
+    # ------------------------------------------------------------------ listening
+
+    def receive(self, line: bytes) -> Sequence[Event]:
+        """Take a response, a request or a notification of codex's."""
+        self.patience_s = None
+        message = parse_object(line)
+        if message is None:
+            return NO_EVENTS
+        method = message.get("method")
+        if not isinstance(method, str):
+            return self._on_response(message)
+        if "id" in message:
+            self.send(refusal(message["id"], method))
+            return NO_EVENTS
+        params = mapping(message.get("params"))
+        if params.get("threadId", self._thread_id) != self._thread_id:
+            return NO_EVENTS  # of a thread that the agent has opened for a helper of its own
+        return self._on_notification(method, params)
+
+    def _on_response(self, message: Mapping[str, Any]) -> Sequence[Event]:
+        request, result = message.get("id"), mapping(message.get("result"))
+        if "error" in message and request != Request.INTERRUPT:
+            self._settle(failure_of(mapping(message["error"])))
+        elif request == Request.INITIALIZE:
+            self.send(start_thread(self._options))
+        elif request == Request.START_THREAD:
+            self._thread_id = text(mapping(result.get("thread")).get("id"))
+            self._has_websockets = result.get("modelProvider") == "openai"
+            self.send(start_turn(self._thread_id, self._prompt))
+            return [Init(text(result.get("model")), self._thread_id)]
+        elif request == Request.START_TURN:
+            self._turn_id = text(mapping(result.get("turn")).get("id"))
+        return NO_EVENTS
+
+    def _on_notification(self, method: str, params: Mapping[str, Any]) -> Sequence[Event]:
+        match method:
+            case "item/agentMessage/delta":
+                return self._answer.delta(text(params.get("itemId")), text(params.get("delta")))
+            case "item/reasoning/summaryTextDelta" | "item/reasoning/textDelta":
+                part = (params.get("itemId"), params.get("summaryIndex"), params.get("contentIndex"))
+                return self._thoughts.delta(part, text(params.get("delta")))
+            case "item/started":
+                return self._on_item_started(mapping(params.get("item")))
+            case "item/completed":
+                return self._on_item_completed(mapping(params.get("item")))
+            case "thread/tokenUsage/updated":
+                return self._on_usage(mapping(params.get("tokenUsage")))
+            case "turn/plan/updated":
+                return self._on_plan(params)
+            case "error":
+                return self._on_error(params)
+            case "warning":
+                return [Progress(text(params.get("message")))]
+            case "model/rerouted":
+                return [Progress(f"the model is now {text(params.get('toModel'))}")]
+            case "turn/completed":
+                self._on_turn_completed(mapping(params.get("turn")))
+        return NO_EVENTS
+
+    def _on_item_started(self, item: Mapping[str, Any]) -> Sequence[Event]:
+        self._failure = None
+        use = tool_use(item)
+        if use is None:
+            return NO_EVENTS
+        self._answer.move_on()
+        return [use]
+
+    def _on_item_completed(self, item: Mapping[str, Any]) -> Sequence[Event]:
+        if item.get("type") == "agentMessage":
+            return self._answer.completed(text(item.get("id")), text(item.get("text")))
+        return tool_result(item)
+
+    def _on_plan(self, params: Mapping[str, Any]) -> Sequence[Event]:
+        self._plans += 1
+        plan_id = f"plan_{self._plans}"
+        plan = {name: params[name] for name in ("explanation", "plan") if params.get(name) is not None}
+        return [ToolUse(plan_id, "update_plan", plan), ToolResult(plan_id, "")]
+
+    def _on_usage(self, token_usage: Mapping[str, Any]) -> Sequence[Event]:
+        self._retries = 0
+        self._responses += 1
+        self._usage = usage_of(mapping(token_usage.get("total")))
+        return [Usage(self._usage)]
+
+    # ------------------------------------------------------------------ ending
+
+    def _on_error(self, params: Mapping[str, Any]) -> Sequence[Event]:
+        """Note an error: the last word, or one that makes codex ask its provider again."""
+        error = mapping(params.get("error"))
+        self._failure = failure_of(error)
+        if params.get("willRetry") is not True:
+            return NO_EVENTS
+        self._answer.break_off()
+        self._retries += 1
+        if self._failure.code is ErrorCode.BACKEND_AUTH_FAILED or self._retries > self._retry_limit(error):
+            self.phase = Phase.ABANDONED
+            return NO_EVENTS
+        self.patience_s = RETRY_PATIENCE_S
+        return [Progress(f"asking again: {self._failure.message}")]
+
+    def _retry_limit(self, error: Mapping[str, Any]) -> int:
+        may_fall_back = self._has_websockets and not provider_refused(error)
+        return self._options.max_retries + (WEBSOCKET_RETRIES if may_fall_back else 0)
+
+    def _on_turn_completed(self, turn: Mapping[str, Any]) -> None:
+        error = mapping(turn.get("error"))
+        match turn.get("status"):
+            case "completed":
+                self._stop_reason = "end_turn"
+                self._settle(None)
+            case "failed" if error.get("message") == TRUNCATED:
+                self._stop_reason = "max_tokens"
+                self._settle(None)
+            case "interrupted" if not error:
+                self._settle(Failed(ErrorCode.BACKEND_FAILED, "codex interrupted its turn"))
+            case _:
+                self._settle(failure_of(error) if error else self._failure or failure_of({}))
+
+    def _settle(self, failure: Failed | None) -> None:
+        self._failure = failure
+        self.phase = Phase.SETTLED
+        self.stdin_done = True
+
+    def finish(self, exit_code: int, stderr_tail: str) -> Done | Failed:
+        """Success takes both: a completed turn and a clean exit."""
+        if self._failure is not None:
+            return replace(self._failure, exit_code=exit_code or 1, usage=self._usage)
+        if self._stop_reason is not None and exit_code == 0:
+            return Done(self._usage, turn_count=max(1, self._responses), stop_reason=self._stop_reason)
+        ending = f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with code {exit_code}"
+        when = "before the end of its turn" if self._stop_reason is None else "after its turn"
+        words = ANSI.sub("", stderr_tail).strip()
+        message = f"codex {ending} {when}" + (f": {words}" if words else "")
+        return Failed(ErrorCode.BACKEND_FAILED, message, exit_code or 1, self._usage)
