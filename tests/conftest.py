@@ -55,7 +55,7 @@ def fake_clis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeClis:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
     """Starts servers that live as long as the module; see :class:`tests.support.server.ServerFactory`."""
-    with ServerFactory(tmp_path_factory) as factory:
+    with ServerFactory(tmp_path_factory.mktemp) as factory:
         yield factory
 
 
@@ -68,5 +68,5 @@ def server(servers: ServerFactory) -> Server:
 @pytest.fixture
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
     """Starts servers that live as long as one test: ``start_server({"server": {...}})``."""
-    with ServerFactory(tmp_path_factory) as factory:
+    with ServerFactory(tmp_path_factory.mktemp) as factory:
         yield factory

@@ -24,6 +24,14 @@ def alive(pid: int) -> bool:
         return False
 
 
+def command(process: psutil.Process) -> str:
+    """The command line; "" when the process is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def descendants(pid: int) -> set[psutil.Process]:
     """All living descendants of a process."""
     try:
@@ -46,9 +54,8 @@ def running_command(words: str) -> set[psutil.Process]:
     """Living processes whose command line contains these words."""
     found = set()
     for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.pid != os.getpid() and words in " ".join(process.cmdline()) and is_running(process):
-                found.add(process)
+        if process.pid != os.getpid() and words in command(process) and is_running(process):
+            found.add(process)
     return found
 
 
@@ -69,5 +76,5 @@ def describe(processes: Iterable[psutil.Process]) -> str:
     lines = []
     for process in processes:
         with suppress(psutil.Error):
-            lines.append(f"{process.pid} (parent {process.ppid()}): {' '.join(process.cmdline())[:200]}")
+            lines.append(f"{process.pid} (parent {process.ppid()}): {command(process)[:200]}")
     return "\n".join(lines)

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import psutil
-import pytest
 import yaml
 
 from tests.fake_cli.install import FakeClis
@@ -45,6 +44,7 @@ class Server:
     process: subprocess.Popen[bytes]
     clis: FakeClis
     headers: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
 
     @property
     def client(self) -> Client:
@@ -61,16 +61,17 @@ class Server:
         return (self.folder / "log").read_text(errors="replace")
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that serve, without those they have started."""
-        return [
-            child for child in psutil.Process(self.process.pid).children() if not _environment(child, "CLINVK_RUN_ID")
-        ]
+        """The processes that serve: forked from the first one, they have its command line."""
+        return [child for child in psutil.Process(self.process.pid).children() if self.is_own(child)]
+
+    def is_own(self, process: psutil.Process) -> bool:
+        """Whether a process is the server or one of its workers, and not of a run."""
+        return process.pid == self.process.pid or processes.command(process) == self.command
 
     def of_runs(self) -> set[psutil.Process]:
         """The living processes that belong to the server but are not its own: the CLIs and what they started."""
-        mine = {self.process.pid, *(worker.pid for worker in self.workers())} if self.running else {self.process.pid}
         found = processes.touching(self.folder) | processes.descendants(self.process.pid)
-        return {process for process in found if process.pid not in mine}
+        return {process for process in found if not self.is_own(process)}
 
     @property
     def running(self) -> bool:
@@ -108,18 +109,11 @@ class Server:
         assert not left, f"left behind by the server:\n{about}\n{self.log[-4000:]}"
 
 
-def _environment(process: psutil.Process, name: str) -> str:
-    try:
-        return str(process.environ().get(name, ""))
-    except psutil.Error:
-        return ""
-
-
 class ServerFactory:
     """Starts servers and closes them all at the end."""
 
-    def __init__(self, folders: pytest.TempPathFactory) -> None:
-        self._folders = folders
+    def __init__(self, new_folder: Callable[[str], Path]) -> None:
+        self._new_folder = new_folder
         self._servers: list[Server] = []
 
     def __enter__(self) -> Self:
@@ -156,7 +150,7 @@ class ServerFactory:
         takes the place of the fake CLIs in PATH, and ``prepare`` adds files, both from the server's folder;
         ``headers`` go with each request of ``server.client``.
         """
-        folder = self._folders.mktemp("server")
+        folder = self._new_folder("server")
         (folder / "home").mkdir(exist_ok=True)
         clis = clis or fakes(folder / "clis")
         port = free_port()
@@ -171,6 +165,7 @@ class ServerFactory:
         self._servers.append(server)
         if wait:
             wait_until_healthy(server)
+            server.command = processes.command(psutil.Process(process.pid))
         return server
 
 

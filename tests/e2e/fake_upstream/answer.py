@@ -36,6 +36,7 @@ class Answer:
         self.wire = wire
         self.turn = turn
         self.closing = closing
+        self.deltas = 0
 
     def error(self, status: int) -> None:
         """Fail with this status."""
@@ -82,6 +83,7 @@ class Answer:
                     raise Dropped
             if delay_s:
                 time.sleep(delay_s)
+            self.deltas += 1
             yield f"t{time.monotonic_ns()} " if turn.has("stamp") and index else piece
 
 

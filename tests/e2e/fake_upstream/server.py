@@ -69,6 +69,7 @@ class ModelServer(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._received: list[Received] = []
         self._attempts: Counter[str] = Counter()
+        self.answers: list[Answer] = []
         self._log = log
         self._bodies = bodies
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
@@ -99,6 +100,10 @@ class ModelServer(ThreadingHTTPServer):
         """What models were asked."""
         return [one.turn for one in self.asked() if one.turn is not None]
 
+    def deltas(self) -> int:
+        """How many pieces of text were sent so far, in all answers."""
+        return sum(answer.deltas for answer in self.answers)
+
     def attempts(self, prompt: str) -> int:
         """How often this very prompt was asked."""
         with self._lock:
@@ -109,6 +114,7 @@ class ModelServer(ThreadingHTTPServer):
         with self._lock:
             self._received.clear()
             self._attempts.clear()
+        self.answers.clear()
         self._released.clear()
 
     def release(self) -> None:
@@ -237,6 +243,7 @@ class Handler(BaseHTTPRequestHandler):
         status = self.status_for(turn)
         self.keep(turn, status)
         answer = provider(self, turn, self.server.closing)
+        self.server.answers.append(answer)
         if turn.has("hold"):
             self.server.hold()
         if status == 400:

@@ -1,0 +1,40 @@
+"""No process of a run outlives it, however it ends."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import lifetimes
+from tests.support import processes
+from tests.support.server import ServerFactory
+
+
+@pytest.mark.parametrize("cell", lifetimes.CELLS, ids=lambda cell: f"{cell.cli}-{cell.phase}-{cell.ending}")
+def test_nothing_outlives_a_run(cell: lifetimes.Cell, real_clis: Path, start_server: ServerFactory) -> None:
+    assert lifetimes.measure(cell, start_server) <= cell.limit_s
+
+
+@pytest.mark.offline
+def test_the_witness_sees_who_stays(tmp_path: Path) -> None:
+    shell = ["/bin/sh", "-c", "sleep 6123457; true"]
+    with subprocess.Popen(shell, cwd=tmp_path, start_new_session=True) as left_behind:
+        by_tool = lifetimes.Witness(set, "sleep 6123457")
+        by_folder = lifetimes.Witness(lambda: processes.touching(tmp_path))
+        try:
+            assert left_behind.pid in {process.pid for process in by_tool.left()}
+            assert left_behind.pid in {process.pid for process in by_folder.left()}
+            assert by_folder.gone_s(0.1) == float("inf")
+        finally:
+            for process in by_tool.left() | by_folder.left():
+                process.kill()
+        assert by_tool.gone_s(5) < float("inf")
+        assert by_folder.gone_s(5) < float("inf")
+
+
+@pytest.mark.offline
+def test_the_table_has_a_place_for_every_cell() -> None:
+    text = lifetimes.table(dict.fromkeys(lifetimes.CELLS, 0.25))
+
+    assert text.count("0.25") == len(lifetimes.CELLS) == 30
+    assert "codex, mid-tool" in text
