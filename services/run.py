@@ -85,6 +85,7 @@ class Run:
         self._home = Path()
         self._splitter = LineSplitter(limits.max_line_bytes)
         self._exit_by = Deadline()
+        self._line_by = Deadline()
         self._content_seen = False
         self._closing = False
         self._closed = False
@@ -168,9 +169,13 @@ class Run:
         child, conversation = self._started.child, self._conversation
         events: list[Event] = []
         while (reason := self._stop_reason()) is None:
-            until = min(quiet_until, self.deadline, self._exit_by)
+            until = min(quiet_until, self.deadline, self._exit_by, self._line_by)
             wake = child.wait(until.remaining_s, self._client_fd)
             events.extend(self._feed(conversation, wake.chunks))
+            if wake.chunks:
+                self._line_by = Deadline.after(conversation.patience_s or 0.0)
+            elif self._line_by.passed:
+                conversation.phase = Phase.ABANDONED
             self._answer(child, conversation)
             if self._stop_reason() is not None:
                 continue

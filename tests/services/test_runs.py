@@ -189,6 +189,19 @@ def test_a_cli_that_would_retry_for_ever_is_ended_at_once(make_runs: Callable[..
     assert time.monotonic() - began_s < 1.5
 
 
+def test_a_conversation_that_loses_patience_is_ended(make_runs: Callable[..., Runs]) -> None:
+    began_s = time.monotonic()
+    outcome = start(make_runs("echo PATIENCE 0.3; exec sleep 60", keep_stdin=True)).collect().outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.exit_code == 1
+    assert 0.3 <= time.monotonic() - began_s < 2
+
+
+def test_every_line_renews_the_patience(make_runs: Callable[..., Runs]) -> None:
+    script = "echo PATIENCE 0.4; for i in 1 2 3; do sleep 0.2; echo $i; done; echo PATIENCE 60; sleep 0.6"
+    assert isinstance(start(make_runs(script, keep_stdin=True)).collect().outcome, Done)
+
+
 def test_silence_gives_heartbeats(make_runs: Callable[..., Runs]) -> None:
     runs = make_runs("sleep 0.5; echo done", replace(LIMITS, heartbeat_secs=0.1, headers_after_secs=0.05))
     batches = list(start(runs).batches())

@@ -19,7 +19,7 @@ from services.slots import Slots
 
 
 class ScriptConversation(Conversation):
-    """Each line is a message; the words INIT, LAST and GIVE-UP at its start mean what they say."""
+    """Each line is a message; the words INIT, LAST, PATIENCE and GIVE-UP at its start mean what they say."""
 
     def __init__(self, prompt: str, framing: Literal["lines", "raw"], keep_stdin: bool) -> None:
         super().__init__()
@@ -37,6 +37,9 @@ class ScriptConversation(Conversation):
             return [Init("the-model", text[5:])]
         if text.startswith("LAST"):
             self.phase = Phase.SETTLED
+            return []
+        if text.startswith("PATIENCE"):
+            self.patience_s = float(text[9:])
             return []
         if text.startswith("GIVE-UP"):
             self.phase = Phase.ABANDONED
