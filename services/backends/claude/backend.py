@@ -1,0 +1,104 @@
+"""What to start for a prompt to claude."""
+
+import orjson
+
+from services.backends.base import Backend, Conversation, Options, Spawn
+from services.backends.claude.conversation import ClaudeConversation
+from services.backends.claude.failures import LOGIN_HINT
+from services.backends.claude.options import guards, settings, split_extra
+from services.settings import ApprovalMode
+
+COMMAND = (
+    "claude",
+    "-p",
+    "--input-format", "stream-json",
+    "--output-format", "stream-json",
+    "--verbose",
+    "--include-partial-messages",
+    "--no-session-persistence",
+)  # fmt: skip
+"""What every run has: ``--verbose`` is a condition of stream-json, and stays silent otherwise."""
+
+PERMISSION_MODES: dict[ApprovalMode, str] = {"auto": "acceptEdits", "none": "dontAsk", "always": "default"}
+
+EXTRA_FLAGS = {
+    "--model": True,
+    "--verbose": False,
+    "--max-turns": True,
+    "--system-prompt": True,
+    "--append-system-prompt": True,
+    "--permission-mode": True,
+    "--allowed-tools": True,
+    "--allowedTools": True,
+    "--disallowed-tools": True,
+    "--effort": True,
+    "--fallback-model": True,
+    "--max-budget-usd": True,
+}
+"""What a request may add in ``extra``."""
+
+NO_SANDBOX = "sandbox_mode: claude has no sandbox of its own, so it runs with the rights of the server's user"
+
+
+class ClaudeBackend(Backend):
+    """Anthropic's ``claude``.  Nothing of a prompt is on its command line, so a process can be started in advance."""
+
+    name = "claude"
+    owner = "anthropic"
+    executable = "claude"
+    install_hint = "npm install -g @anthropic-ai/claude-code"
+    login_hint = LOGIN_HINT
+    environment = (
+        "ANTHROPIC_*",
+        "CLAUDE_*",
+        "DISABLE_*",
+        "API_TIMEOUT_MS",
+        "BASH_DEFAULT_TIMEOUT_MS",
+        "BASH_MAX_OUTPUT_LENGTH",
+        "BASH_MAX_TIMEOUT_MS",
+        "IS_SANDBOX",
+        "MAX_MCP_OUTPUT_TOKENS",
+        "MAX_THINKING_TOKENS",
+        "MCP_TIMEOUT",
+        "MCP_TOOL_TIMEOUT",
+    )
+    extra_flags = EXTRA_FLAGS
+    tested_version = "2.1.197"
+    folder_bound = True
+
+    def spawn(self, options: Options) -> Spawn:
+        """The command for these options; the system prompt and ``max_tokens`` are told to the process later."""
+        guarding = guards(options)
+        return Spawn(
+            argv=(*COMMAND, f"--settings={orjson.dumps(settings(guarding)).decode()}", *_flags(options)),
+            cwd=options.workdir,
+            environment=(*guarding, ("DISABLE_AUTOUPDATER", "1")),
+            warnings=(NO_SANDBOX,) if options.sandbox_mode != "default" else (),
+        )
+
+    def conversation(self, options: Options, prompt: str) -> Conversation:
+        """A conversation that asks this prompt."""
+        return ClaudeConversation(options, prompt)
+
+
+def _flags(options: Options) -> list[str]:
+    """The flags of the options, each in one word, so that no value can be read as a flag; the last one wins."""
+    flags = []
+    if options.model:
+        flags.append(f"--model={options.model}")
+    if options.approval_mode != "default":
+        flags.append(f"--permission-mode={PERMISSION_MODES[options.approval_mode]}")
+    if options.max_turns:
+        flags.append(f"--max-turns={options.max_turns}")
+    if options.allowed_tools is not None:
+        flags.extend(_tool_flags(options.allowed_tools))
+    return [*flags, *split_extra(options.extra).flags]
+
+
+def _tool_flags(allowed: tuple[str, ...]) -> list[str]:
+    """Of claude's own tools only these exist for the model, and it may use them as the rules (``Bash(git *)``) say.
+
+    Tools of MCP servers are not claude's own: here they are only allowed.
+    """
+    own = dict.fromkeys(rule.partition("(")[0].strip() for rule in allowed if not rule.startswith("mcp__"))
+    return [f"--tools={','.join(own)}", *(f"--allowed-tools={rule}" for rule in allowed)]
