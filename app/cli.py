@@ -10,7 +10,9 @@ from typing import Any
 from app import __version__
 from app.config import ConfigError, config_file, load_config
 from app.config.report import in_force
-from app.server import EXIT_CONFIG, memory_bytes, serve
+from app.hooks import EXIT_CONFIG
+from app.server import serve
+from app.source import memory_bytes
 
 DESCRIPTION = (
     "One HTTP server in front of the AI command lines that you already have: claude, codex, gemini and others."

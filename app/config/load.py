@@ -8,9 +8,10 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from app.config.backends import BUILT_IN
 from app.config.checks import contradictions, default_concurrent_runs
 from app.config.errors import ConfigError
-from app.config.schemas import BUILT_IN, ConfigSection
+from app.config.schemas import ConfigSection
 from app.config.yaml_file import read_yaml
 from services.errors import Problem
 from services.settings import BackendSettings, Config, ServerSettings
@@ -137,8 +138,8 @@ def _told(messages: Any, tree: Any, sources: Mapping[Keys, str], at: Keys = ()) 
     for message in messages if isinstance(messages, list) else [messages]:
         if at == ("server", "api_keys"):
             message = ONLY_IN_ENVIRONMENT  # noqa: PLW2901
-        elif message.startswith("must be") and "key: value" not in message:
-            message = f"{message}; it is {_shown(at, tree)}"  # noqa: PLW2901
+        elif message.startswith("must be"):
+            message += _found(at, tree)  # noqa: PLW2901
         origin = f" (from {sources[at]})" if at in sources else ""
         yield Problem(dotted(at), message + origin)
 
@@ -148,13 +149,16 @@ def dotted(keys: Iterable[Any]) -> str:
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
 
 
-def _shown(at: Keys, tree: Any) -> str:
+def _found(at: Keys, tree: Any) -> str:
+    """What stands there, "" where that is nothing, or nothing to be shown."""
     if SECRETS & set(at):
-        return "something else"
+        return ""
     for key in at:
         try:
             tree = tree[key]
         except (KeyError, IndexError, TypeError):
-            return "missing"
+            return ""
+    if isinstance(tree, dict):
+        return "; it is a mapping"
     told = str(tree).lower() if isinstance(tree, bool) else ascii(tree)
-    return told if len(told) <= 60 else f"{told[:57]}..."
+    return f"; it is {told if len(told) <= 60 else told[:57] + '...'}"

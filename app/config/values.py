@@ -7,6 +7,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from marshmallow import ValidationError, fields
@@ -230,14 +231,22 @@ def variable() -> Value:
 
 
 def table() -> Value:
-    """A mapping of text to text."""
+    """A mapping of text to text; numbers and booleans count as the text YAML has for them."""
+    return Value("a mapping of names to text", partial(_mapping, _plain))
 
-    def parse(value: Any) -> dict[str, str]:
-        if not isinstance(value, dict):
-            raise TypeError
-        return {_text(key): _plain(item) for key, item in value.items()}
 
-    return Value("a mapping of names to text", parse)
+def table_of_lists() -> Value:
+    """A mapping of text to lists of text; a single text is a list of one."""
+
+    def parse(value: Any) -> tuple[str, ...]:
+        return tuple(_text(item) for item in (value if isinstance(value, list) else [value]))
+
+    return Value("a mapping of names to lists of text", partial(_mapping, parse))
+
+
+def table_of_tables() -> Value:
+    """A mapping of text to mappings of text to text."""
+    return Value("a mapping of names to mappings of names to text", partial(_mapping, partial(_mapping, _plain)))
 
 
 def tools() -> Value:
@@ -259,6 +268,12 @@ def _text(value: Any) -> str:
         raise ValueError
     value.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
     return value
+
+
+def _mapping(parse: Callable[[Any], Any], value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return {_plain(key): parse(item) for key, item in value.items()}
 
 
 def _plain(value: Any) -> str:

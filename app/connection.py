@@ -1,0 +1,195 @@
+"""A client's connection, on which nothing is waited for longer than the configuration says."""
+
+import errno
+import math
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from gunicorn.http.errors import InvalidRequestLine
+from gunicorn.workers.gthread import TConn
+from werkzeug.exceptions import RequestTimeout
+
+HEAD_BYTES = 64 * 1024
+"""A head that is longer is read by a thread, up to gunicorn's own limits."""
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a worker waits for.
+
+    ``read_timeout_s``: from the start of a request (of the connection, for its first one) to its last byte;
+    ``write_timeout_s``: how long a client may take nothing of what is being sent to it;
+    ``idle_timeout_s``: how long a connection stays open between two requests;
+    ``graceful_timeout_s``: how long runs may go on when the server stops.
+    """
+
+    read_timeout_s: float
+    write_timeout_s: float
+    idle_timeout_s: float
+    graceful_timeout_s: float
+
+
+class ClientSocket(socket.socket):
+    """A client's socket, on which receiving and sending end in time.
+
+    While it blocks, :meth:`recv` raises TimeoutError once ``read_by`` (time.monotonic) has passed, however often a few
+    bytes arrive, and :meth:`sendall` raises BrokenPipeError when the client takes nothing for ``write_timeout_s``.
+    """
+
+    read_by: float = math.inf
+    write_timeout_s: float = math.inf
+
+    @classmethod
+    def adopt(cls, plain: socket.socket, write_timeout_s: float) -> "ClientSocket":
+        """Take over an accepted socket."""
+        own = cls(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        own.write_timeout_s = write_timeout_s
+        seconds, part = divmod(write_timeout_s, 1)
+        timeval = struct.pack("@ll", int(seconds), max(1, int(part * 1e6)))
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        return own
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """Receive, waiting until ``read_by`` at most (and no longer than a timeout that is set)."""
+        timeout_s = self.gettimeout()
+        if timeout_s != 0:
+            own_end = math.inf if timeout_s is None else time.monotonic() + timeout_s
+            self._wait_for_data(min(self.read_by, own_end))
+        return super().recv(bufsize, flags)
+
+    def _wait_for_data(self, by: float) -> None:
+        if by == math.inf:
+            return
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        if not poll.poll(max(0.0, by - time.monotonic()) * 1000):
+            # with this number gunicorn lets it pass without a traceback in the log
+            raise TimeoutError(errno.ECONNRESET, "the request did not arrive in time")
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send everything.  A client that takes nothing is dropped, with what waits for it in the kernel."""
+        try:
+            super().sendall(data, flags)
+        except BlockingIOError as error:  # SO_SNDTIMEO
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            message = f"the client took nothing for {self.write_timeout_s:g} s"
+            raise BrokenPipeError(errno.EPIPE, message) from error
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
+    """A client's connection: gunicorn's, and the part of the next request's head that has arrived."""
+
+    sock: ClientSocket
+    lingers_until: float = 0.0
+    drained_bytes: int = 0
+
+    def __init__(
+        self,
+        cfg: Any,
+        sock: ClientSocket,
+        client: Any,
+        server: Any,
+        *,
+        limits: Limits,
+        linger: Callable[["Connection"], bool],
+    ) -> None:
+        super().__init__(cfg, sock, client, server)
+        self._limits = limits
+        self._linger = linger
+        self._head = bytearray()
+        self.data_ready = True  # a thread gets it with data, and need not wait
+
+    def begin_request(self) -> None:
+        """From here on the client has ``read_timeout_s`` to send the whole request."""
+        self.sock.read_by = time.monotonic() + self._limits.read_timeout_s
+        if self.parser is not None:
+            self._head += self.parser.unreader.take_buffered()
+
+    def receive_head(self) -> bool:
+        """Take what has arrived, without waiting; whether a thread can go on with it."""
+        self.sock.setblocking(False)
+        while not self._head_is_here():
+            try:
+                data = self.sock.recv(HEAD_BYTES)
+            except BlockingIOError:
+                return False
+            except OSError:
+                return True  # the thread will see it, too
+            if not data:
+                return True
+            self._head += data
+        return True
+
+    def _head_is_here(self) -> bool:
+        return b"\r\n\r\n" in self._head or len(self._head) >= HEAD_BYTES or self._is_no_request()
+
+    def _is_no_request(self) -> bool:
+        """Whether this is no HTTP at all, such as TLS: to be told now, not when the time is up."""
+        return bool(self._head) and not (self._head[:1].isalpha() or self._head[:1] in b"\r\n")
+
+    def init(self) -> None:
+        """Before each request, in its thread: make the parser if there is none, and give it what has arrived."""
+        super().init()
+        if self._is_no_request():
+            raise InvalidRequestLine(bytes(self._head[:16]))
+        if self._head:
+            self.parser.unreader.unread(bytes(self._head))
+            self._head.clear()
+
+    def set_timeout(self) -> None:
+        """A kept-alive connection is closed when this has passed."""
+        self.timeout = time.monotonic() + self._limits.idle_timeout_s
+
+    def close(self, graceful: bool = False) -> None:
+        """Close; ``graceful`` says that nothing more will be sent and leaves the rest to the poller, if it can."""
+        if not (graceful and self._linger(self)):
+            super().close()
+
+
+class _TimedBody:
+    """A request's body that lets the application answer a client that was too slow (408)."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def read(self, *size: int) -> bytes:
+        with _told():
+            return bytes(self._body.read(*size))
+
+    def readline(self, *size: int) -> bytes:
+        with _told():
+            return bytes(self._body.readline(*size))
+
+    def readlines(self, *hint: int) -> list[bytes]:
+        with _told():
+            return list(self._body.readlines(*hint))
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self.readline():
+            yield line
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise RequestTimeout("the request's body did not arrive in time (server.read_timeout_secs)") from error
+
+
+def telling_timeouts(application: Application) -> Application:
+    """The application, to which a body that comes too slowly raises werkzeug's RequestTimeout."""
+
+    def wrapped(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["wsgi.input"] = _TimedBody(environ["wsgi.input"])
+        return application(environ, start_response)
+
+    return wrapped

@@ -1,0 +1,133 @@
+"""What happens at the turning points of the arbiter's and the workers' lives (gunicorn's server hooks).
+
+HUP makes the arbiter read the configuration again.  One that cannot be used changes nothing and is logged; host and
+port are those of the start, whatever the file says by then.
+"""
+
+import ctypes
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NoReturn
+
+from app import __version__
+from app.config import ConfigError
+from app.config.checks import exposure
+from app.connection import Limits
+from app.source import source
+from app.worker import Worker
+from services.process import become_subreaper, end_dead_instances, end_processes_of, instance_id
+from services.settings import Config, ServerSettings
+
+log = logging.getLogger("gunicorn.error")
+
+EXIT_CONFIG = 2
+PR_SET_DUMPABLE = 4  # <linux/prctl.h>
+
+
+def hooks(server: ServerSettings, settings: Mapping[str, Any]) -> dict[str, Callable[..., None]]:
+    """The hooks for a server with these of gunicorn's settings."""
+    limits = Limits(
+        read_timeout_s=server.read_timeout_secs,
+        write_timeout_s=server.write_timeout_secs,
+        idle_timeout_s=server.idle_timeout_secs,
+        graceful_timeout_s=server.graceful_timeout_secs,
+    )
+    return {
+        "on_starting": partial(_on_starting, dict(settings)),
+        "when_ready": _when_ready,
+        "post_fork": partial(_post_fork, limits),
+        "worker_exit": _worker_exit,
+        "child_exit": _child_exit,
+        "on_exit": _on_exit,
+    }
+
+
+def _on_starting(settings: Mapping[str, Any], arbiter: Any) -> None:
+    """In the arbiter, before it listens."""
+    for name in ("workers", "threads", "worker_class", "preload_app"):
+        given = arbiter.cfg.settings[name].get()
+        if given != settings[name]:
+            refuse(f"gunicorn's {name} is {given}, the configuration makes it {settings[name]}: set it there alone")
+    make_undumpable()
+    become_subreaper()
+    instance_id()  # now, so that the workers inherit it
+    arbiter.reload = partial(_reload, arbiter, arbiter.reload)
+
+
+def _when_ready(arbiter: Any) -> None:
+    """In the arbiter, before the first worker."""
+    config = source.current()
+    if problem := _exposed(arbiter, config):
+        refuse(f"configuration error: {problem}")
+    if count := end_dead_instances():
+        log.warning("ended %d processes that a server which no longer lives had left", count)
+    names = ", ".join(name for name, backend in config.backends.items() if backend.enabled)
+    log.info("clinvk %s: %s; %d runs at once", __version__, names, config.server.max_concurrent_runs)
+
+
+def _exposed(arbiter: Any, config: Config) -> str | None:
+    """Why the configuration does not allow what is listened on in the end, by whatever way it was given."""
+    names = [listener.getsockname() for listener in arbiter.LISTENERS]
+    problems = [exposure(config.server, name[0]) for name in names if isinstance(name, tuple)]
+    return next((problem for problem in problems if problem), None)
+
+
+def _reload(arbiter: Any, reload: Callable[[], None]) -> None:
+    """HUP: new workers with the new configuration, if it can be used; else nothing changes."""
+    try:
+        config = source.read_again()
+        problem = _exposed(arbiter, config)
+    except ConfigError as error:
+        problem = str(error)
+    if problem:
+        log.error("%s\nnothing has changed: the last good configuration stays", problem)
+        return
+    source.good = config
+    reload()
+
+
+def _post_fork(limits: Limits, _arbiter: Any, worker: Worker) -> None:
+    """In the worker, first."""
+    make_undumpable()
+    become_subreaper()
+    worker.limits = limits
+
+
+def _worker_exit(_arbiter: Any, worker: Worker) -> None:
+    """In the worker, at its end."""
+    if worker.services is not None:
+        worker.services.close()
+
+
+def _child_exit(arbiter: Any, worker: Worker) -> None:
+    """In the arbiter, when a worker has ended: so does everything it left."""
+    if count := end_processes_of(instance_id(), worker.pid, keep=_own(arbiter)):
+        log.warning("ended %d processes that worker %s had left", count, worker.pid)
+
+
+def _on_exit(arbiter: Any) -> None:
+    """In the arbiter, at its end."""
+    end_processes_of(instance_id(), None, keep=_own(arbiter))
+
+
+def _own(arbiter: Any) -> tuple[int, ...]:
+    """The arbiter's processes that are not to be ended: itself, its workers, its successor (USR2)."""
+    return (arbiter.pid, arbiter.reexec_pid, *arbiter.WORKERS)
+
+
+def make_undumpable() -> None:
+    """Hide this process's memory and environment from others of the same user, such as an agent that a CLI runs.
+
+    Inherited by fork and undone by exec, so that what we start is as usual.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
+
+
+def refuse(message: str) -> NoReturn:
+    """Say why there will be no server, and end."""
+    print(f"clinvk: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(EXIT_CONFIG)
