@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from blueprints.errors import Envelope, ErrorResponses, ProblemSchema
 from blueprints.json_input import parse_json, problems_of
+from blueprints.requests import read_body
 from services.errors import ClinvkError, ErrorCode
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -28,7 +29,7 @@ class Parser(FlaskParser):
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:  # noqa: ARG002
         """The body of a request, which must be an object."""
-        body = parse_json(req.get_data(cache=False))
+        body = parse_json(read_body(req))
         if not isinstance(body, dict):
             raise ClinvkError.field("body", "must be a JSON object")
         return body

@@ -3,7 +3,8 @@
 import re
 import uuid
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from services.errors import ClinvkError, ErrorCode
 from services.tracing import request_id
@@ -36,6 +37,20 @@ def finish(response: Response) -> Response:
     """Tell the client the request's id."""
     response.headers["X-Request-Id"] = request_id.get()
     return response
+
+
+def read_body(request: Request) -> bytes:
+    """The whole body.  Raises RequestEntityTooLarge when it is larger than the application's limit."""
+    limit = request.max_content_length
+    if limit is None or request.content_length is not None:
+        return request.get_data(cache=False)
+    # Werkzeug cuts a body of unannounced length at the limit and says nothing: let it read one byte more
+    request.max_content_length = limit + 1
+    body = request.get_data(cache=False)
+    request.max_content_length = limit
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    return body
 
 
 def client_fd() -> int | None:

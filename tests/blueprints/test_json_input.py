@@ -1,0 +1,98 @@
+"""JSON that is taken, and JSON that is refused by name."""
+
+import json
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blueprints.json_input import MAX_CONTAINERS, MAX_DEPTH, parse_json, problems_of
+from services.errors import ClinvkError
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+DOCUMENTS = st.recursive(
+    SCALARS | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(DOCUMENTS)
+def test_takes_what_json_writes(document: object) -> None:
+    assert parse_json(json.dumps(document).encode()) == document
+
+
+@given(st.binary())
+def test_never_raises_anything_else(body: bytes) -> None:
+    with suppress(ClinvkError):
+        parse_json(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "location"),
+    [
+        (b"", "body"),
+        (b"{", "body"),
+        (b"\xff", "body"),
+        (b"\xed\xa0\x80", "body"),
+        ('{"a": 1}'.encode("utf-16"), "body"),
+        (b'{"a": 1} x', "body"),
+        (b"{'a': 1}", "body"),
+        (b'{"a": [1, {"b": "x\\u0000y"}]}', "a[1].b"),
+        (b'{"a": "\\ud800"}', "a"),
+        (b'{"a": "ok \\udc00 \\ud83d\\ude00"}', "a"),
+        (b'"\\ud800"', "body"),
+        (b'{"x": {"a\\u0000b": 1}}', "x.a\0b"),
+        (b'{"x": {"\\ud800": 1}}', "x.?"),
+        (b'{"a": NaN}', "a"),
+        (b'{"a": [0, -Infinity]}', "a[1]"),
+        (b'{"a": 1e999}', "a"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "a"),
+        (b'{"t": [{"a": 1, "b": 2, "a": 3}]}', "t[0].a"),
+        (b"[" * 100_000 + b"]" * 100_000, "body"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "body"),
+        (b'{"a": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", "a" + "[0]" * (MAX_DEPTH - 1)),
+        (b"[" + b"[]," * MAX_CONTAINERS + b"[]]", "body"),
+    ],
+    ids=lambda value: repr(value[:30]),
+)
+def test_refuses_and_names(body: bytes, location: str) -> None:
+    with pytest.raises(ClinvkError) as caught:
+        parse_json(body)
+    assert caught.value.status == 400
+    assert [problem.location for problem in caught.value.problems] == [location]
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        (b'"\\ud83d\\ude00"', "😀"),
+        (b"123456789012345678901234567890", 123456789012345678901234567890),
+        (b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, None),
+    ],
+)
+def test_takes_what_is_only_unusual(body: bytes, value: object) -> None:
+    parsed = parse_json(body)
+    assert value is None or parsed == value
+
+
+def test_a_long_text_costs_little() -> None:
+    body = json.dumps({"prompt": "ä" * 5_000_000}, ensure_ascii=False).encode()
+    began_s = time.perf_counter()
+    parse_json(body)
+    assert time.perf_counter() - began_s < 2
+
+
+def test_flattens_what_a_schema_says() -> None:
+    messages = {"tasks": {1: {"backend": ["no"], "_schema": ["bad"]}}, "_schema": ["worse"], "x": ["a", "b"]}
+    assert [(problem.location, problem.message) for problem in problems_of(messages)] == [
+        ("tasks[1].backend", "no"),
+        ("tasks[1]", "bad"),
+        ("body", "worse"),
+        ("x", "a"),
+        ("x", "b"),
+    ]

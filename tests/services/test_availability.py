@@ -1,0 +1,116 @@
+"""What is known of the backends' programs."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.availability import Availability, BackendStatus
+from services.errors import ClinvkError, ErrorCode
+from services.settings import BackendSettings
+from tests.support.fake_runs import FakeBackend
+
+
+class Shell:
+    """Stands in for programs: what each says when asked for its version."""
+
+    def __init__(self) -> None:
+        self.says: dict[str, tuple[int, str, str] | ClinvkError] = {}
+        self.asked: list[list[str]] = []
+        self.environments: list[Mapping[str, str]] = []
+        self.seen = threading.Event()
+
+    def capture(self, argv: list[str], environment: Mapping[str, str], timeout_s: float) -> tuple[int, str, str]:
+        assert timeout_s > 0
+        self.asked.append(argv)
+        self.environments.append(environment)
+        self.seen.set()
+        answer = self.says[argv[0]]
+        if isinstance(answer, ClinvkError):
+            raise answer
+        return answer
+
+
+def program(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def watched(folder: Path, shell: Shell, settings: BackendSettings | None = None) -> Availability:
+    backend = FakeBackend("claude")
+    backend.executable = "claude"
+    environment = {"PATH": str(folder), "CLINVK_API_KEYS": "secret", "HOME": "/h"}
+    known = {"claude": settings or BackendSettings(model="m")}
+    return Availability({"claude": backend}, known, capture=shell.capture, environment=environment)
+
+
+def test_a_program_is_asked_once_until_it_changes(tmp_path: Path) -> None:
+    shell = Shell()
+    path = program(tmp_path, "claude")
+    shell.says["claude"] = (0, "claude 2.1.197 (Claude Code)\n", "")
+    known = watched(tmp_path, shell)
+    assert known.statuses() == [BackendStatus("claude", True, "m", available=True)]
+    known.refresh()
+    known.refresh()
+    assert known.statuses() == [BackendStatus("claude", True, "m", available=True, version="2.1.197")]
+    assert shell.asked == [["claude", "--version"]]
+    path.write_text("#!/bin/sh\n# newer\n")
+    shell.says["claude"] = (0, "2.2.0-beta.1+build\n", "")
+    known.refresh()
+    assert known.statuses()[0].version == "2.2.0-beta.1+build"
+    path.unlink()
+    known.refresh()
+    assert known.statuses() == [BackendStatus("claude", True, "m", available=False)]
+
+
+def test_it_sees_only_what_a_cli_may_see(tmp_path: Path) -> None:
+    shell = Shell()
+    program(tmp_path, "claude")
+    shell.says["claude"] = (0, "1.0", "")
+    watched(tmp_path, shell).refresh()
+    assert shell.environments == [{"PATH": str(tmp_path), "HOME": "/h"}]
+
+
+def test_the_configured_program_counts(tmp_path: Path) -> None:
+    shell = Shell()
+    mine = str(program(tmp_path, "mine"))
+    shell.says[mine] = (0, "3.0", "")
+    known = watched(tmp_path, shell, BackendSettings(executable=mine))
+    known.refresh()
+    assert known.statuses()[0].version == "3.0"
+
+
+def test_a_program_that_fails_has_no_version(tmp_path: Path) -> None:
+    shell = Shell()
+    program(tmp_path, "claude")
+    shell.says["claude"] = (1, "error 1.2.3", "")
+    known = watched(tmp_path, shell)
+    known.refresh()
+    assert known.statuses() == [BackendStatus("claude", True, "m", available=True)]
+
+
+def test_a_program_that_cannot_be_started_is_not_available(tmp_path: Path) -> None:
+    shell = Shell()
+    program(tmp_path, "claude")
+    shell.says["claude"] = ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, "exec format error")
+    known = watched(tmp_path, shell)
+    known.refresh()
+    assert known.statuses() == [BackendStatus("claude", True, "m", available=False)]
+
+
+def test_what_is_not_executable_is_not_available(tmp_path: Path) -> None:
+    (tmp_path / "claude").mkdir()
+    known = watched(tmp_path, Shell())
+    known.refresh()
+    assert known.statuses() == [BackendStatus("claude", True, "m", available=False)]
+
+
+def test_it_looks_in_the_background(tmp_path: Path) -> None:
+    shell = Shell()
+    program(tmp_path, "claude")
+    shell.says["claude"] = (0, "1.0", "")
+    known = watched(tmp_path, shell)
+    known.start()
+    assert shell.seen.wait(20)
+    known.close()
