@@ -13,7 +13,6 @@ import select
 import shutil
 import signal
 import subprocess
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -57,7 +56,7 @@ class Child:
         assert popen.stderr is not None
         self.pid = popen.pid
         self.cwd = cwd
-        self.started_at = time.time()
+        self.started_at = psutil.Process(popen.pid).create_time()  # by the clock that its descendants are dated by
         self._engine = engine
         self._popen = popen
         self._marker = marker
