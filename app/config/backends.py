@@ -43,6 +43,15 @@ class BackendSection(Section):
     max_retries = whole(0, 10)
 
 
+class DemoSection(BackendSection):
+    """``backends.demo``, which is off unless it is switched on."""
+
+    @post_load
+    def build(self, data: Mapping[str, Any], **_: Any) -> BackendSettings:
+        """The dataclass."""
+        return BackendSettings(**{"enabled": False, **data})
+
+
 class CustomBackendSection(BackendSection):
     """``backends.<name>`` of a backend that ``command`` defines: the same keys and those of CustomCommand."""
 
@@ -107,7 +116,7 @@ class Backends(fields.Field[Any]):
         if name in BUILT_IN:
             if isinstance(section, Mapping) and "command" in section:
                 raise ValidationError(f"{name} is built in and takes no command; `executable` names another program")
-            return BackendSection()
+            return DemoSection() if name == "demo" else BackendSection()
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValidationError("is no name for a backend: small letters, digits, `-`, `_`, `.`, at most 63")
         if isinstance(section, Mapping) and "command" not in section:
