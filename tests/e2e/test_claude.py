@@ -1,0 +1,309 @@
+"""The real claude behind a real server: what reaches the model, and what reaches the client."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.backends.claude import ClaudeBackend
+from tests.e2e import clis
+from tests.e2e.conftest import start_real_server
+from tests.e2e.fake_upstream import ModelServer, Received
+from tests.support import processes
+from tests.support.server import Server, ServerFactory
+
+SECRET = "the-safe-opens-with-7718"
+MODEL = clis.MODELS["claude"]
+
+
+def texts_of(received: Received, role: str = "user") -> list[str]:
+    """The texts of a request's messages, as they are."""
+    contents = [message["content"] for message in received.json()["messages"] if message["role"] == role]
+    parts = [part for content in contents for part in ([content] if isinstance(content, str) else content)]
+    return [part if isinstance(part, str) else part.get("text", "") for part in parts]
+
+
+def system_of(received: Received) -> list[str]:
+    return [part["text"] for part in received.json()["system"]]
+
+
+@pytest.fixture
+def project(tmp_path: Path, real_server: Server) -> Iterator[Path]:
+    """A folder that would like its files to be read: its settings switch attachments on."""
+    folder = tmp_path / "project"
+    (folder / ".claude").mkdir(parents=True)
+    settings = {"env": {"CLAUDE_CODE_DISABLE_ATTACHMENTS": "", "CLAUDE_CODE_MAX_RETRIES": "9"}}
+    (folder / ".claude" / "settings.json").write_text(json.dumps(settings))
+    secrets = (folder / "secret.txt", tmp_path / "outside.txt", real_server.home / "secret.txt")
+    for path in secrets:
+        path.write_text(SECRET)
+    yield folder
+    secrets[-1].unlink()
+
+
+# ---------------------------------------------------------------------- a prompt is a text
+
+PROMPTS = (
+    "/help me",
+    "/nosuch thing",
+    "/clear",
+    "!ls -la",
+    "#remember this",
+    "-p --help",
+    "--version",
+    "look at @secret.txt now",
+    "look at @{folder}/secret.txt now",
+    "@{outside} is outside",
+    "@../outside.txt is outside",
+    "@~/secret.txt is at home",
+    "mail a@secret.txt",
+    "  leading, trailing \r\n and odd: \u2028 \u0085 \u200b \U0001f600 \x0b  \n\n",
+)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_prompt_is_text(prompt: str, real_server: Server, model_server: ModelServer, project: Path) -> None:
+    prompt = prompt.replace("{folder}", str(project)).replace("{outside}", str(project.parent / "outside.txt"))
+    answer = real_server.client.prompt(prompt, workdir=str(project)).json()
+    (received,) = model_server.asked()
+    assert ("\n" + prompt if prompt.startswith("/") else prompt) in texts_of(received)
+    assert SECRET.encode() not in received.body
+    assert answer["exit_code"] == 0, answer
+
+
+def test_without_the_settings_the_file_would_be_read(
+    cli_environment: dict[str, str], model_server: ModelServer, project: Path
+) -> None:
+    """The witness: the folder's settings undo what stands in the environment alone."""
+    environment = cli_environment | {"CLAUDE_CODE_DISABLE_ATTACHMENTS": "1"}
+    command = [str(clis.BIN / "claude"), "-p", "--no-session-persistence"]
+    subprocess.run(command, input=b"look at @secret.txt now", cwd=project, env=environment, check=True, timeout=60)
+    assert any(SECRET.encode() in received.body for received in model_server.asked())
+
+
+@pytest.mark.parametrize("field", ["system_prompt", "append_system_prompt"])
+@pytest.mark.parametrize("text", ["/help @/etc/hostname @../outside.txt @~/secret.txt -x !y", "x" * 1_000_000])
+def test_a_system_prompt_is_text(
+    field: str, text: str, real_server: Server, model_server: ModelServer, project: Path
+) -> None:
+    real_server.client.prompt("hello", workdir=str(project), **{field: text})
+    (received,) = model_server.asked()
+    (system,) = [part for part in system_of(received) if text in part]
+    assert (system == text) == (field == "system_prompt")
+    assert SECRET.encode() not in received.body
+
+
+def test_both_system_prompts_and_none_of_them_on_the_command_line(
+    real_server: Server, model_server: ModelServer
+) -> None:
+    fields = {"system_prompt": "be a pirate", "append_system_prompt": "be brief", "model": MODEL}
+    with real_server.client.stream("hello FAKE:hold", **fields, extra=["--append-system-prompt=be kind"]) as exchange:
+        (received,) = wait_for_question(model_server)
+        commands = [processes.command(process) for process in real_server.of_runs()]
+        model_server.release()
+        list(exchange.lines())
+    assert "be a pirate\n\nbe brief\n\nbe kind" in system_of(received)
+    assert any("--model" in command for command in commands), commands
+    assert not [command for command in commands if "be " in command or "hello" in command]
+
+
+def wait_for_question(model_server: ModelServer, timeout_s: float = 20.0) -> list[Received]:
+    deadline = time.monotonic() + timeout_s
+    while not model_server.turns() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return model_server.asked()
+
+
+def test_a_big_prompt_arrives_byte_for_byte(real_server: Server, model_server: ModelServer) -> None:
+    prompt = "".join(f"{number:07d} ä\n" for number in range(100_000))
+    assert len(prompt.encode()) > 1_000_000
+    real_server.client.prompt(prompt)
+    (received,) = model_server.asked()
+    assert prompt in texts_of(received)
+
+
+# ---------------------------------------------------------------------- what comes back
+
+
+def events_of(server: Server, prompt: str, **fields: Any) -> list[Mapping[str, Any]]:
+    with server.client.stream(prompt, **fields) as exchange:
+        return list(exchange.events())
+
+
+def only(events: list[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
+    return [event["content"] for event in events if event["type"] == kind]
+
+
+def test_text_comes_token_by_token(real_server: Server) -> None:
+    with real_server.client.stream("hello FAKE:n=20 FAKE:delay=0.05") as exchange:
+        arrivals = [line.at_s for line in exchange.lines() if b'"type":"message"' in line.data.replace(b" ", b"")]
+    apart = {round(at_s, 2) for at_s in arrivals}
+    assert len(apart) >= 10
+    assert arrivals[-1] - arrivals[0] >= 0.8
+
+
+def test_thoughts_and_tools_are_told(real_server: Server) -> None:
+    events = events_of(real_server, "hello FAKE:think FAKE:tool", extra=["--allowed-tools", "Bash"])
+    assert "".join(thought["text"] for thought in only(events, "thinking")).startswith("let me think")
+    (use,), (result,) = only(events, "tool_use"), only(events, "tool_result")
+    assert use["tool_name"] == "Bash"
+    assert use["input"]["command"] == "echo from-the-tool"
+    assert result["output"] == "from-the-tool"
+    assert not result["is_error"]
+
+
+def test_usage_is_what_the_provider_counted(real_server: Server, model_server: ModelServer) -> None:
+    answer = real_server.client.prompt("hello " * 100).json()
+    (received,) = model_server.asked()
+    assert received.turn is not None
+    usage = answer["token_usage"]
+    assert usage["input_tokens"] == received.turn.input_tokens + 7 + 11
+    assert usage["cached_tokens"] == 11
+    assert usage["output_tokens"] == len(answer["output"]) // 4
+    assert answer["cost_usd"] > 0
+
+
+def test_a_stream_that_breaks_off_is_not_repeated(real_server: Server, model_server: ModelServer) -> None:
+    answer = real_server.client.prompt("hello FAKE:drop FAKE:n=8 FAKE:delay=0.1").json()
+    assert answer["exit_code"] == 0
+    assert answer["output"].count("fake turn=1") == 1
+    assert answer["output"].endswith("w0 w1 w2 w3 w4 w5 w6 w7 ")
+    assert len(model_server.asked()) == 2
+
+
+def test_nothing_stays_in_claudes_home(real_server: Server) -> None:
+    def files() -> set[Path]:
+        return {path for path in real_server.home.rglob("*") if path.is_file() and ".clinvk" not in path.parts}
+
+    real_server.client.prompt("hello")
+    before = files()
+    real_server.client.prompt("hello FAKE:tool", extra=["--allowed-tools", "Bash"])
+    assert files() == before
+
+
+# ---------------------------------------------------------------------- options
+
+
+def test_the_model_is_asked(real_server: Server, model_server: ModelServer) -> None:
+    answer = real_server.client.prompt("hello", model="claude-haiku-4-5").json()
+    assert [turn.model for turn in model_server.turns()] == ["claude-haiku-4-5"]
+    assert answer["model"] == "claude-haiku-4-5"
+
+
+def test_max_tokens_reaches_the_provider_and_its_stop_ends_the_answer(
+    real_server: Server, model_server: ModelServer
+) -> None:
+    answer = real_server.client.prompt("hello FAKE:truncate", max_tokens=555).json()
+    assert model_server.asked()[0].json()["max_tokens"] == 555
+    assert answer["exit_code"] == 0
+    assert answer["output"].count("fake turn") == 1
+    assert answer["output"].endswith("w2 ")
+
+
+def test_max_turns_ends_the_run(real_server: Server, model_server: ModelServer) -> None:
+    answer = real_server.client.prompt("hello FAKE:loop", max_turns=2, extra=["--allowed-tools", "Bash"]).json()
+    assert answer["exit_code"] == 1
+    assert "max_turns" in answer["error"]
+    assert len(model_server.turns()) == 2
+
+
+@pytest.mark.parametrize(("mode", "written"), [("auto", True), ("none", False), ("always", False), ("default", False)])
+def test_approval_modes(mode: str, written: bool, real_server: Server, project: Path) -> None:
+    """Auto may change files of the folder unasked; in the other modes nobody is there to be asked."""
+    command = f"touch {project}/made"
+    events = events_of(real_server, f'x FAKE:tool FAKE:cmd="{command}"', approval_mode=mode, workdir=str(project))
+    (result,) = only(events, "tool_result")
+    assert (project / "made").exists() == written
+    assert result["is_error"] != written
+
+
+def test_what_claude_cannot_honour_is_told(real_server: Server) -> None:
+    answer = real_server.client.prompt("hello", sandbox_mode="read-only", verbose=True).json()
+    assert answer["exit_code"] == 0
+    assert [warning.partition(":")[0] for warning in answer["warnings"]] == ["sandbox_mode"]
+
+
+def test_extra_flags_reach_claude(real_server: Server, model_server: ModelServer) -> None:
+    real_server.client.prompt("hello", extra=["--effort", "low", "--disallowed-tools=Bash", "--model=claude-opus-4-8"])
+    (received,) = model_server.asked()
+    assert received.json()["output_config"] == {"effort": "low"}
+    assert received.turn is not None
+    assert received.turn.model == "claude-opus-4-8"
+    assert "Bash" not in received.turn.tools
+
+
+@pytest.mark.parametrize(("allowed", "seen"), [(["Bash(echo *)", "Read"], {"Bash", "Read"}), ([], set())])
+def test_allowed_tools_are_all_there_is(  # noqa: PLR0917 - what it needs
+    allowed: list[str],
+    seen: set[str],
+    real_clis: Path,
+    model_server: ModelServer,
+    module_model_server: ModelServer,
+    servers: ServerFactory,
+) -> None:
+    server = start_real_server(servers, module_model_server, {"backends": {"claude": {"allowed_tools": allowed}}})
+    events = events_of(server, "hello FAKE:tool")
+    assert set(model_server.turns()[0].tools) == seen
+    (result,) = only(events, "tool_result")
+    assert result["is_error"] != bool(allowed)
+
+
+def test_every_allowed_flag_is_one_of_claudes(cli_environment: dict[str, str], tmp_path: Path) -> None:
+    """A flag that claude does not know ends it before it has read anything."""
+    command = [str(clis.BIN / "claude"), "-p"]
+    values = {"--max-turns": "1", "--permission-mode": "plan", "--effort": "low", "--max-budget-usd": "1"}
+    for flag, takes_value in ClaudeBackend.extra_flags.items():
+        word = f"{flag}={values.get(flag, 'Read')}" if takes_value else flag
+        run = subprocess.run(
+            [*command, word], input=b"", cwd=tmp_path, env=cli_environment, capture_output=True, timeout=60, check=False
+        )
+        assert b"Input must be provided" in run.stderr, (word, run.stderr)
+
+
+# ---------------------------------------------------------------------- failures
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "limit_s"),
+    [
+        ("FAKE:401", "backend_auth_failed", 5),
+        ("FAKE:403", "backend_auth_failed", 5),
+        ("FAKE:404", "unknown_model", 5),
+        ("FAKE:429", "rate_limited", 60),
+        ("FAKE:500", "backend_failed", 60),
+        ("FAKE:503", "overloaded", 60),
+        ("FAKE:529", "overloaded", 60),
+        ("FAKE:toolong", "context_too_long", 5),
+    ],
+)
+def test_the_providers_failures_are_told_in_time(words: str, code: str, limit_s: float, real_server: Server) -> None:
+    began_s = time.monotonic()
+    answer = real_server.client.prompt(f"hello {words}").json()
+    assert (answer["error_code"], answer["exit_code"]) == (code, 1), answer
+    assert time.monotonic() - began_s < limit_s
+
+
+def test_an_unknown_model(real_server: Server) -> None:
+    answer = real_server.client.prompt("hello", model="no-such-model").json()
+    assert answer["error_code"] == "unknown_model"
+    assert "'no-such-model'" in answer["error"]
+
+
+def test_a_failure_that_passes_is_not_seen(real_server: Server, model_server: ModelServer) -> None:
+    answer = real_server.client.prompt("hello FAKE:529 FAKE:fails=2").json()
+    assert answer["exit_code"] == 0
+    assert len(model_server.turns()) == 3
+
+
+def test_a_login_that_is_missing(
+    real_clis: Path, module_model_server: ModelServer, model_server: ModelServer, servers: ServerFactory
+) -> None:
+    server = start_real_server(servers, module_model_server, key="")
+    answer = server.client.prompt("hello").json()
+    assert answer["error_code"] == "backend_auth_failed"
+    assert "run `claude` and log in" in answer["error"]
+    assert not model_server.turns()
