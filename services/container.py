@@ -32,8 +32,12 @@ class Container:
         """How long it has been there."""
         return time.monotonic() - self.started_s
 
+    def begin_stop(self) -> None:
+        """The server is stopping: look at nothing any more, let the requests that are there end by themselves."""
+        self.availability.close()
+
     def end_all_runs(self) -> None:
-        """End what runs or waits, and start nothing more."""
+        """The grace is over: end what runs or waits, and start nothing more."""
         self.runs.stop()
 
     def close(self) -> None:

@@ -136,38 +136,43 @@ class EventWriter:
         """The bytes of a batch of a run's events, of a heartbeat when there are none."""
         if not events and self._as_sse:
             return sse.HEARTBEAT
-        origin: dict[str, Any] = {"backend": run.backend, "session_id": "", "run_id": run.run_id}
-        if task is not None:
-            origin["task"] = task
-        origin["timestamp"] = datetime.now(UTC)  # those of a batch were seen at the same moment
+        common = _common(run.backend, run.run_id, task)
         lines = []
         for event in events or (STILL_RUNNING,):
             kind, content = described(event)
             if isinstance(event, Done | Failed):
                 content |= {"duration_ms": run.duration_ms, "warnings": run.warnings}
-            lines.append(self._line(kind, origin, content))
+            lines.append(self._line(kind, common, content))
         return b"".join(lines)
 
     def write_part(self, part: Part | None) -> bytes:
         """The bytes of a part of an ensemble; None is a heartbeat."""
         if part is not None:
             return self.write(part.run, part.events, task=part.index)
-        return sse.HEARTBEAT if self._as_sse else self._of_all(*described(STILL_RUNNING))
+        if self._as_sse:
+            return sse.HEARTBEAT
+        kind, content = described(STILL_RUNNING)
+        return self._line(kind, _common(), content)
 
     def write_end(self, whole: Mapping[str, Any]) -> bytes:
         """The last event of an ensemble: done, with the whole answer."""
-        return self._of_all("done", whole)
+        return self._line("done", _common(), whole)
 
-    def _of_all(self, kind: str, content: Mapping[str, Any]) -> bytes:
-        origin = {"backend": "", "session_id": "", "run_id": "", "timestamp": datetime.now(UTC)}
-        return self._line(kind, origin, content)
-
-    def _line(self, kind: str, origin: Mapping[str, Any], content: Mapping[str, Any]) -> bytes:
+    def _line(self, kind: str, common: bytes, content: Mapping[str, Any]) -> bytes:
+        # put together from pieces: a third of the time that orjson takes for the whole
         self._sequence += 1
-        event = {"type": kind, **origin, "sequence": self._sequence, "content": content}
-        if self._as_sse:
-            return sse.frame(orjson.dumps(event, option=orjson.OPT_UTC_Z))
-        return orjson.dumps(event, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+        parts = (kind.encode(), common, self._sequence, orjson.dumps(content))
+        event = b'{"type":"%b",%b,"sequence":%d,"content":%b}' % parts
+        return sse.frame(event) if self._as_sse else event + b"\n"
+
+
+def _common(backend: str = "", run_id: str = "", task: int | None = None) -> bytes:
+    """What the events of a batch share, as the inside of a JSON object: where they come from and when."""
+    origin: dict[str, Any] = {"backend": backend, "session_id": "", "run_id": run_id}
+    if task is not None:
+        origin["task"] = task
+    origin["timestamp"] = datetime.now(UTC)
+    return orjson.dumps(origin, option=orjson.OPT_UTC_Z)[1:-1]
 
 
 def described(event: Event) -> tuple[str, dict[str, Any]]:
