@@ -1,8 +1,9 @@
 """How long the processes of a run outlive it: the real CLIs, in the middle of a text and of a tool, ended in each way.
 
 ``python -m tests.e2e.lifetimes`` prints the table, in seconds, and fails when a cell is out of its bounds.  A request
-timeout counts from its time, a SIGTERM from the end of the grace.  The processes are found without the server's own means: a look at the process tree while the run goes on, whatever has the server's
-folder in its environment, arguments or working folder, and the tool's command line.
+timeout counts from its time, a SIGTERM from the end of the grace.  The processes are found without the server's own
+means: by a look at the process tree while the run goes on, by the server's folder in environment, arguments or
+working folder, and by the tool's command line.
 """
 
 import itertools
