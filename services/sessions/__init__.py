@@ -1,0 +1,1 @@
+"""The memory of conversations: one record per session, in SQLite or PostgreSQL."""
