@@ -1,0 +1,95 @@
+"""The example file and the reference tell every key and its default, and no other."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.config.report import in_force
+from services.settings import BackendSettings, CustomCommand
+from tests.app.config.reading import problems, read
+from tests.app.config.test_keys import CUSTOM, TABLES
+
+ROOT = Path(__file__).parents[3]
+EXAMPLE = (ROOT / "deploy" / "config.yaml").read_text()
+REFERENCE = (ROOT / "docs" / "configuration.md").read_text()
+ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| `(.*?)` \| (.+) \|$", re.MULTILINE)
+
+
+def custom_backend() -> dict[str, Any]:
+    """The backend that the example shows in a comment."""
+    block = EXAMPLE[EXAMPLE.index("  # llm:") : EXAMPLE.index("# Sessions:")]
+    tree = yaml.safe_load(re.sub(r"(?m)^  # ?", "", block))
+    return dict(tree["llm"])
+
+
+def test_the_example_is_what_is_in_force_without_it(tmp_path: Path) -> None:
+    assert read(tmp_path, EXAMPLE) == read(tmp_path, "")
+
+
+def test_the_example_has_every_key_with_a_comment(tmp_path: Path) -> None:
+    tree, everything = yaml.safe_load(EXAMPLE), yaml.safe_load(in_force(read(tmp_path, "")))
+    assert set(tree) == set(everything)
+    for section in set(tree) - {"default_backend", "backends"}:
+        assert set(tree[section]) == set(everything[section])
+    assert set(tree["backends"]["claude"]) == set(everything["backends"]["claude"])
+    lines = EXAMPLE.splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"(  |    |  #   )\w+: ", line) and lines[number - 1] not in ("  codex:", "  gemini:", "  demo:"):
+            assert lines[number - 1].lstrip(" #") != lines[number - 1], f"{line} has no comment"
+
+
+def test_the_backend_that_the_example_shows_has_every_key_and_the_defaults(tmp_path: Path) -> None:
+    shown = custom_backend()
+    assert set(shown) == set(CUSTOM)
+    config = read(tmp_path, {"backends": {"llm": shown}})
+    shown_only = ("command", "option_args", "pass_env")
+    plain = read(tmp_path, {"backends": {"llm": {key: shown[key] for key in shown_only}}})
+    assert config == plain
+
+
+def headings() -> dict[str, str]:
+    """The text below each heading of the reference."""
+    parts = re.split(r"(?m)^## (.*)$", REFERENCE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def documented(heading: str) -> dict[str, str]:
+    """The keys in the tables below a heading, with their defaults."""
+    rows = ROW.findall(headings()[heading])
+    assert all(meaning.strip() for *_, meaning in rows)
+    keys = [key for key, *_ in rows]
+    assert len(keys) == len(set(keys))
+    return {key: default for key, _, default, _ in rows}
+
+
+@pytest.mark.parametrize("section", ["unified_flags", "session", "output", "parallel", "sdk", "server"])
+def test_the_reference_has_every_key_of_a_section_with_its_default(tmp_path: Path, section: str) -> None:
+    told = documented(f"`{section}`")
+    assert set(told) == {key.partition(".")[2] for key in TABLES if key.startswith(f"{section}.")}
+    config = read(tmp_path, {section: {key: yaml.safe_load(default) for key, default in told.items()}})
+    assert config == read(tmp_path, "")
+
+
+def test_the_reference_has_every_key_of_a_backend_with_its_default(tmp_path: Path) -> None:
+    told = documented("`backends.<name>`")
+    assert set(told) == {field.name for field in fields(BackendSettings)} - {"custom"}
+    section = {key: yaml.safe_load(default) for key, default in told.items()}
+    assert read(tmp_path, {"backends": {"claude": section}}) == read(tmp_path, "")
+
+
+def test_the_reference_has_every_key_of_a_backend_of_your_own_with_its_default(tmp_path: Path) -> None:
+    told = documented("`backends.<any other name>`")
+    assert set(told) == {field.name for field in fields(CustomCommand)}
+    defaults = {key: yaml.safe_load(default) for key, default in told.items()} | {"command": ["llm"]}
+    assert read(tmp_path, {"backends": {"llm": defaults}}) == read(
+        tmp_path, {"backends": {"llm": {"command": ["llm"]}}}
+    )
+
+
+def test_the_references_example_of_a_backend_is_right(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", headings()["`backends.<any other name>`"], re.DOTALL)
+    assert problems(tmp_path, example) == []
