@@ -9,6 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from services.backends.base import Conversation, Paragraphs, Phase, code_for_status
+from services.backends.lenient import parse_object
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Thinking, TokenUsage, Usage
 from services.settings import CustomCommand
@@ -125,9 +126,9 @@ class JsonLinesConversation(CustomConversation):
         self._cost_usd: float | None = None
 
     def receive(self, line: bytes) -> Sequence[Event]:
-        """Take one line; what is no JSON object or list is kept only for the message of a failure."""
-        value = _json(line)
-        if not isinstance(value, dict | list):
+        """Take one line; what is no JSON object is kept only for the message of a failure."""
+        value = parse_object(line)
+        if value is None:
             self._last_words = line[-TAIL_CHARS:].decode("utf-8", "replace")
             return ()
         events: list[Event] = []
@@ -176,14 +177,6 @@ class JsonLinesConversation(CustomConversation):
 
     def _spent(self) -> tuple[TokenUsage, float | None]:
         return TokenUsage(**self._tokens), self._cost_usd
-
-
-def _json(line: bytes) -> Any:
-    """The value of a line; None when it is no JSON."""
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _path(dotted: str) -> Path:
