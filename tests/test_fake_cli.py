@@ -227,6 +227,51 @@ def test_gemini_echoes_and_reads_its_system_prompt(
     assert messages[-1]["status"] == "success"
 
 
+def acp(clis: FakeClis, prompt: str, *flags: str) -> Talk:
+    """A gemini whose session is open and which was asked."""
+    talk = Talk(clis, "gemini", "--acp", *flags)
+    talk.send({"id": 1, "method": "initialize", "params": {"protocolVersion": 1}})
+    talk.send({"id": 2, "method": "session/new", "params": {"cwd": ".", "mcpServers": []}})
+    session = talk.until(id=2)["result"]["sessionId"]
+    parts = [{"type": "text", "text": "\u0085"}, {"type": "text", "text": prompt}]
+    talk.send({"id": 3, "method": "session/prompt", "params": {"sessionId": session, "prompt": parts}})
+    return talk
+
+
+def test_gemini_speaks_acp(fake_clis: FakeClis) -> None:
+    talk = acp(fake_clis, "hello FAKE:think FAKE:tool", "--model=m")
+    updates = []
+    while (message := talk.receive()).get("id") != 3:
+        updates.append(message["params"]["update"])
+    code, _, _ = talk.rest()
+
+    kinds = [update["sessionUpdate"] for update in updates]
+    assert kinds[1:4] == ["agent_thought_chunk", "tool_call", "tool_call_update"]
+    said = "".join(update["content"]["text"] for update in updates if update["sessionUpdate"] == "agent_message_chunk")
+    assert (seen(said)["chars"], seen(said)["model"]) == ("26", "m")
+    assert message["result"]["stopReason"] == "end_turn"
+    assert code == 0
+
+
+def test_gemini_obeys_a_cancel_and_asks_for_permission(fake_clis: FakeClis) -> None:
+    talk = acp(fake_clis, "x FAKE:approve FAKE:hang")
+    assert talk.until(id=0)["method"] == "session/request_permission"
+    talk.send({"id": 0, "result": {"outcome": {"outcome": "cancelled"}}})
+    assert "decision=cancelled" in talk.until(method="session/update")["params"]["update"]["content"]["text"]
+    talk.send({"method": "session/cancel", "params": {}})
+    assert talk.until(id=3)["result"]["stopReason"] == "cancelled"
+    assert talk.rest()[0] == 0
+
+
+def test_gemini_reports_a_providers_failure_over_acp(fake_clis: FakeClis) -> None:
+    talk = acp(fake_clis, "x FAKE:429")
+    error = talk.until(id=3)["error"]
+
+    assert error["code"] == 429
+    assert json.loads(error["message"])["error"]["status"] == "RESOURCE_EXHAUSTED"
+    assert talk.rest()[0] == 0
+
+
 @pytest.mark.parametrize(("name", "code"), [("claude", 1), ("codex", 0), ("gemini", 401 % 256)])
 def test_reports_a_providers_failure(fake_clis: FakeClis, name: str, code: int) -> None:
     exit_code, messages, _ = ask(fake_clis, name, "x FAKE:401")

@@ -15,7 +15,7 @@ What it does is chosen by words in the prompt; they may be combined:
     FAKE:utf8             characters of two to four bytes, written so that the writes end inside of them
     FAKE:think            reasoning before the answer (where the CLI shows it)
     FAKE:tool             really runs a shell command, FAKE:cmd="sleep 60", in a session of its own
-    FAKE:approve          asks the client's approval first (codex); the answer tells the decision
+    FAKE:approve          asks the client's approval first (codex, gemini --acp); the answer tells the decision
     FAKE:env, argv, cwd   the answer tells the program's environment, arguments and folder
     FAKE:stderr=200000    that many bytes on stderr first
 

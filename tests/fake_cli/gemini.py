@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -14,6 +15,37 @@ if TYPE_CHECKING:
     from typing import Any
 
 SESSION = "3672b761-74fa-4edd-96ae-5fe25e9e16b6"
+
+
+NAMES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
+
+
+def system_prompt() -> str:
+    """The system prompt, and what the settings add to it from files of the CLI's home."""
+    if path := os.environ.get("GEMINI_SYSTEM_MD", ""):
+        return read(path) + memory()
+    return memory()
+
+
+def memory() -> str:
+    """The files that ``context.fileName`` of the settings names, as far as they are there."""
+    folder = os.path.join(os.environ.get("GEMINI_CLI_HOME") or os.environ.get("HOME", "/"), ".gemini")
+    settings = os.path.join(folder, "settings.json")
+    if not os.path.exists(settings):
+        return ""
+    names = json.loads(read(settings)).get("context", {}).get("fileName", [])
+    paths = (os.path.join(folder, name) for name in ([names] if isinstance(names, str) else names))
+    return "".join(read(path) for path in paths if os.path.exists(path))
+
+
+def read(path: str) -> str:
+    with open(path, encoding="utf-8") as handle:
+        return handle.read()
+
+
+def error_body(status: int, message: str) -> str:
+    """The provider's own words for a failure, which the CLI passes on."""
+    return json.dumps({"error": {"code": status, "message": message, "status": NAMES.get(status, "INTERNAL")}})
 
 
 class Gemini(Dialect):
@@ -32,15 +64,8 @@ class Gemini(Dialect):
         if not prompt.strip():
             os.write(2, b"No input provided via stdin.\n")
             return 42
-        self.ask(Asked(prompt, model=self.model, system=self.system_prompt()))
+        self.ask(Asked(prompt, model=self.model, system=system_prompt()))
         return self.exit_code
-
-    def system_prompt(self) -> str:
-        path = os.environ.get("GEMINI_SYSTEM_MD", "")
-        if not path:
-            return ""
-        with open(path, encoding="utf-8") as handle:
-            return handle.read()
 
     # -- what is printed
 
@@ -71,8 +96,7 @@ class Gemini(Dialect):
         self.result(status="success")
 
     def fail(self, status: int, message: str) -> None:
-        names = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
-        body = f'{{"error":{{"code":{status},"message":"{message}","status":"{names.get(status, "INTERNAL")}"}}}}'
-        self.result(status="error", error={"type": "unknown", "message": f"[API Error: {body}]"})
+        error = {"type": "unknown", "message": f"[API Error: {error_body(status, message)}]"}
+        self.result(status="error", error=error)
         os.write(2, f"Attempt 1 failed with status {status}. Max attempts reached\n".encode())
         self.exit_code = status % 256

@@ -11,17 +11,19 @@ from tests.fake_cli.claude import Claude
 from tests.fake_cli.codex import Codex
 from tests.fake_cli.dialect import Dialect
 from tests.fake_cli.gemini import Gemini
+from tests.fake_cli.gemini_acp import GeminiAcp
 from tests.fake_cli.plain import Plain
 from tests.fake_cli.terminal import Terminal
 from tests.support.words import Words
 
-DIALECTS: dict[str, type[Dialect]] = {"claude": Claude, "codex": Codex, "gemini": Gemini}
+DIALECTS: dict[str, type[Dialect]] = {"claude": Claude, "codex": Codex, "gemini": Gemini, "gemini --acp": GeminiAcp}
+"""By the CLI, or by the CLI and its first argument."""
 
 
 def main(name: str, dialect: str, diary: str, always: str) -> None:
     """Be the CLI of that name; ends the process."""
     terminal = Terminal(diary)
-    kind = DIALECTS.get(dialect, Plain)
+    kind = DIALECTS.get(" ".join([dialect, *sys.argv[1:2]]), DIALECTS.get(dialect, Plain))
     if "--version" in sys.argv[1:]:
         terminal.note("version", name=name)
         terminal.write(kind.version.encode() + b"\n")

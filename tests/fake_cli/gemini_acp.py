@@ -1,0 +1,135 @@
+"""``gemini --acp``: the Agent Client Protocol, JSON-RPC in lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import deque
+
+from tests.fake_cli.dialect import Dialect
+from tests.fake_cli.gemini import SESSION, error_body, system_prompt
+from tests.fake_cli.script import Asked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class GeminiAcp(Dialect):
+    """Answers ``session/prompt``, of whose parts the last is taken for the prompt; obeys ``session/cancel``."""
+
+    version = "0.61.0"
+    signal_exits: Mapping[int, int] = {signal.SIGTERM: 0, signal.SIGINT: 0}
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.questions: deque[tuple[Any, str]] = deque()
+        self.model = self.option("-m", "--model") or "gemini-fake"
+        self.prompt_id: Any = None
+        self.turns = 0
+        self.thought = ""
+        self.decision = ""
+
+    def run(self) -> int:
+        while (line := self.terminal.line()) is not None:
+            self.hear(line)
+            while self.questions:
+                self.prompt_id, prompt = self.questions.popleft()
+                self.turns += 1
+                self.ask(Asked(prompt, model=self.model, system=system_prompt(), turn=self.turns))
+            self.terminal.flush()
+        return 0
+
+    def hear(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return
+        match message:
+            case {"method": "session/cancel"}:
+                self.terminal.note("request", method="session/cancel")
+                self.interrupted = True
+            case {"id": ident, "method": str(method)}:
+                self.request(ident, method, message.get("params") or {})
+            case {"id": _, "result": {"outcome": {"outcome": outcome}}}:
+                self.decision = outcome
+
+    def request(self, ident: Any, method: str, params: dict[str, Any]) -> None:
+        self.terminal.note("request", method=method)
+        match method:
+            case "initialize":
+                self.reply(ident, protocolVersion=1, authMethods=[], agentInfo={"name": "gemini-cli"})
+            case "session/new":
+                self.reply(ident, sessionId=SESSION, models={"currentModelId": self.model, "availableModels": []})
+                self.update("available_commands_update", availableCommands=[])
+            case "session/prompt":
+                self.questions.append((ident, params["prompt"][-1]["text"]))
+            case "authenticate" | "session/set_mode" | "session/set_model":
+                self.reply(ident)
+            case _:
+                self.say(id=ident, error={"code": -32601, "message": f'"Method not found": {method}'})
+        self.terminal.flush()
+
+    # -- what is printed
+
+    def say(self, **fields: Any) -> None:
+        self.terminal.json({"jsonrpc": "2.0", **fields})
+
+    def reply(self, ident: Any, **result: Any) -> None:
+        self.say(id=ident, result=result)
+
+    def update(self, update: str, /, **fields: Any) -> None:
+        self.say(method="session/update", params={"sessionId": SESSION, "update": {"sessionUpdate": update, **fields}})
+
+    def thinking(self, text: str) -> None:
+        self.thought += text  # a thought comes whole
+
+    def end_thought(self) -> None:
+        if self.thought:
+            content = {"type": "text", "text": f"**Fake thought**\n{self.thought}"}
+            self.update("agent_thought_chunk", content=content)
+            self.thought = ""
+
+    def text(self, text: str) -> None:
+        self.end_thought()
+        self.update("agent_message_chunk", content={"type": "text", "text": text})
+
+    def tool_use(self, tool_id: str, command: str) -> None:
+        self.end_thought()
+        call = {"toolCallId": call_id(tool_id), "status": "in_progress", "title": command}
+        self.update("tool_call", **call, content=[], locations=[], kind="execute")
+
+    def tool_result(self, tool_id: str, command: str, output: str, code: int) -> None:
+        content = [{"type": "content", "content": {"type": "text", "text": output.strip()}}]
+        status = "completed" if code == 0 else "failed"
+        self.update("tool_call_update", toolCallId=call_id(tool_id), status=status, content=content)
+
+    def approval(self, command: str) -> str:
+        self.decision = ""
+        call = {"toolCallId": call_id("tool_0"), "status": "pending", "title": command, "kind": "execute"}
+        params = {"sessionId": SESSION, "options": [], "toolCall": {**call, "content": [], "locations": []}}
+        self.say(id=0, method="session/request_permission", params=params)
+        self.terminal.flush()
+        while not self.decision and not self.rest(0.01):
+            pass
+        return self.decision
+
+    def finish(self) -> None:
+        used = {"input_tokens": 5, "output_tokens": 9}
+        quota = {"token_count": used, "model_usage": [{"model": self.model, "token_count": used}]}
+        self.reply(self.prompt_id, stopReason="end_turn", _meta={"quota": quota})
+
+    def fail(self, status: int, message: str) -> None:
+        os.write(2, f"Attempt 1 failed with status {status}. Max attempts reached\n".encode())
+        self.say(id=self.prompt_id, error={"code": status, "message": error_body(status, message)})
+
+    def stopped(self) -> None:
+        self.reply(self.prompt_id, stopReason="cancelled")
+        self.terminal.flush()
+
+
+def call_id(tool_id: str) -> str:
+    """The call's id, which has the tool's name in it twice."""
+    return f"run_shell_command__run_shell_command_1795369724252_{tool_id.removeprefix('tool_')}"
