@@ -15,6 +15,9 @@ from services.backends.lenient import mapping, parse_object, text
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Progress, StopReason, TokenUsage, ToolResult, ToolUse, Usage
 
+NEEDED = (Request.INITIALIZE, Request.INITIALIZE_AND_START_THREAD, Request.START_THREAD, Request.START_TURN)
+"""The requests without which there is no run."""
+
 WEBSOCKET_RETRIES = 5
 """How often codex tries a WebSocket, where its provider has one, before it falls back to plain HTTPS."""
 
@@ -22,7 +25,8 @@ RETRY_PATIENCE_S = 20.0
 """How long an announced retry may take to show an effect: a provider can ask for a wait of minutes."""
 
 TRUNCATED = "Incomplete response returned, reason: max_output_tokens"
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
+COLORS = re.compile(r"\x1b\[[0-9;]*m")
+LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\dT\S+ +[A-Z]+ .*\n?", re.MULTILINE)
 
 
 class CodexConversation(Conversation):
@@ -36,7 +40,7 @@ class CodexConversation(Conversation):
         self._turn_id = ""
         self._answer = Answer()
         self._thoughts = Thoughts()
-        self._usage = TokenUsage()
+        self._usage_of_threads: dict[str, TokenUsage] = {}
         self._responses = 0
         self._plans = 0
         self._retries = 0
@@ -71,13 +75,17 @@ class CodexConversation(Conversation):
             self.send(refusal(message["id"], method))
             return NO_EVENTS
         params = mapping(message.get("params"))
-        if params.get("threadId", self._thread_id) != self._thread_id:
-            return NO_EVENTS  # of a thread that the agent has opened for a helper of its own
-        return self._on_notification(method, params)
+        thread_id = params.get("threadId", self._thread_id)
+        if thread_id == self._thread_id:
+            return self._on_notification(method, params)
+        # Of a thread that the agent has opened for a helper of its own: its words are not ours, but its tokens are.
+        if method == "thread/tokenUsage/updated":
+            return self._on_usage(text(thread_id), mapping(params.get("tokenUsage")))
+        return NO_EVENTS
 
     def _on_response(self, message: Mapping[str, Any]) -> Sequence[Event]:
         request, result = message.get("id"), mapping(message.get("result"))
-        if "error" in message and request != Request.INTERRUPT:
+        if "error" in message and request in NEEDED:
             self._settle(failure_of(mapping(message["error"])))
         elif request == Request.INITIALIZE:
             self.send(start_thread(self._options))
@@ -102,7 +110,9 @@ class CodexConversation(Conversation):
             case "item/completed":
                 return self._on_item_completed(mapping(params.get("item")))
             case "thread/tokenUsage/updated":
-                return self._on_usage(mapping(params.get("tokenUsage")))
+                self._retries = 0
+                self._responses += 1
+                return self._on_usage(self._thread_id, mapping(params.get("tokenUsage")))
             case "turn/plan/updated":
                 return self._on_plan(params)
             case "error":
@@ -134,11 +144,13 @@ class CodexConversation(Conversation):
         plan = {name: params[name] for name in ("explanation", "plan") if params.get(name) is not None}
         return [ToolUse(plan_id, "update_plan", plan), ToolResult(plan_id, "")]
 
-    def _on_usage(self, token_usage: Mapping[str, Any]) -> Sequence[Event]:
-        self._retries = 0
-        self._responses += 1
-        self._usage = usage_of(mapping(token_usage.get("total")))
+    def _on_usage(self, thread_id: str, token_usage: Mapping[str, Any]) -> Sequence[Event]:
+        self._usage_of_threads[thread_id] = usage_of(mapping(token_usage.get("total")))
         return [Usage(self._usage)]
+
+    @property
+    def _usage(self) -> TokenUsage:
+        return sum(self._usage_of_threads.values(), TokenUsage())
 
     # ------------------------------------------------------------------ ending
 
@@ -187,6 +199,6 @@ class CodexConversation(Conversation):
             return Done(self._usage, turn_count=max(1, self._responses), stop_reason=self._stop_reason)
         ending = f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with code {exit_code}"
         when = "before the end of its turn" if self._stop_reason is None else "after its turn"
-        words = ANSI.sub("", stderr_tail).strip()
+        words = LOG_LINE.sub("", COLORS.sub("", stderr_tail)).strip()
         message = f"codex {ending} {when}" + (f": {words}" if words else "")
         return Failed(ErrorCode.BACKEND_FAILED, message, exit_code or 1, self._usage)

@@ -35,6 +35,7 @@ VARIABLE_HINT = "Set it for the server; a name that begins with neither OPENAI_ 
 WORDS = (
     (MISSING_VARIABLE, ErrorCode.BACKEND_AUTH_FAILED),
     ("not logged in", ErrorCode.BACKEND_AUTH_FAILED),
+    ("rate limit exceeded", ErrorCode.RATE_LIMITED),
     ("model is not supported", ErrorCode.UNKNOWN_MODEL),
 )
 """For what codex tells in no other way."""

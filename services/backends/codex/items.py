@@ -53,7 +53,7 @@ def _call(kind: str, item: Item) -> ToolUse | None:
 
 
 def _fields(item: Item, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: item[name] for name in names if item.get(name) is not None}
+    return {name: item[name] for name in names if item.get(name)}
 
 
 TOOLS: Mapping[str, tuple[str, tuple[str, ...]]] = {
