@@ -27,6 +27,7 @@ from services.deadline import Deadline
 from services.descendants import MARKER, become_subreaper, end_dead_instances, end_processes_of, instance_id
 from services.environment import secrets_of
 from services.errors import ClinvkError, ErrorCode
+from services.private_home import furnish
 
 __all__ = [
     "Child", "Engine", "Wake", "become_subreaper", "end_dead_instances", "end_processes_of", "instance_id",
@@ -270,6 +271,8 @@ class Engine:
         try:
             marker = f"{self._worker}.{run_id}"
             own = {name: folder.resolve(value, prompt) for name, value in spawn.environment}
+            if spawn.home is not None:
+                own[spawn.home.variable] = str(furnish(spawn.home, folder.path / "home", environment))
             full = {**environment, **own, "TMPDIR": str(folder.temporary), MARKER: marker}
             cwd = spawn.cwd or str(folder.work)
             child = self._start([folder.resolve(arg, prompt) for arg in spawn.argv], full, cwd, marker)

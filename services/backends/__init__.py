@@ -7,11 +7,13 @@ from services.backends.claude import ClaudeBackend
 from services.backends.codex import CodexBackend
 from services.backends.custom import CustomBackend
 from services.backends.demo import DemoBackend
+from services.backends.gemini import GeminiBackend
 from services.settings import BackendSettings
 
 BUILT_IN: Mapping[str, type[Backend]] = {
     "claude": ClaudeBackend,
     "codex": CodexBackend,
+    "gemini": GeminiBackend,
     "demo": DemoBackend,
 }
 

@@ -57,6 +57,24 @@ class PromptText:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivateHome:
+    """A home of the run's own, for a CLI that would keep each run in the user's: it goes away with the run.
+
+    ``variable`` tells the CLI where it is (and where the user's own is, if that is not HOME).  What the CLI keeps in
+    ``folder`` there is the user's, by links, but for the names in ``private``; ``settings`` is a JSON file with the
+    user's settings in it and ``changes``, a JSON object, over them (as RFC 7396 merges).  ``files`` (name → text) are
+    written into ``folder`` too.
+    """
+
+    variable: str
+    folder: str
+    private: tuple[str, ...]
+    settings: str
+    changes: str
+    files: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Spawn:
     """A process to start.
 
@@ -75,6 +93,7 @@ class Spawn:
     files: tuple[tuple[str, str | PromptText], ...] = ()
     opening: bytes = b""
     leftovers: tuple[str, ...] = ()
+    home: PrivateHome | None = None
     in_advance: bool = True
     warnings: tuple[str, ...] = field(default=(), compare=False)
 

@@ -1,0 +1,78 @@
+"""What to start for a prompt to gemini."""
+
+from services.backends.base import Backend, InRun, Options, Spawn
+from services.backends.gemini.conversation import OPENING, GeminiConversation
+from services.backends.gemini.failures import LOGIN_HINT
+from services.backends.gemini.home import private_home
+from services.settings import ApprovalMode
+
+COMMAND = ("gemini", "--acp", "--skip-trust")
+
+APPROVAL_MODES: dict[ApprovalMode, str] = {"auto": "auto_edit", "none": "yolo", "always": "default"}
+
+SANDBOX = (
+    "sandbox_mode: gemini's own sandbox is a container, which takes no prompt in this mode; instead gemini runs without"
+    " its shell tool, and for read-only without the tools that write"
+)
+VARIABLES = ("${AgentSkills}", "${AvailableTools}", "${SubAgents}", "_ToolName}")
+
+
+class GeminiBackend(Backend):
+    """Google's ``gemini``.  Nothing of a prompt is on its command line, so a process can be started in advance."""
+
+    name = "gemini"
+    owner = "google"
+    executable = "gemini"
+    install_hint = "npm install -g @google/gemini-cli"
+    login_hint = LOGIN_HINT
+    environment = ("GEMINI_*", "GOOGLE_*")
+    extra_flags = {"--model": True, "--approval-mode": True, "--debug": False}  # noqa: RUF012 - read only, as in the base
+    tested_version = "0.61.0"
+
+    def spawn(self, options: Options) -> Spawn:
+        """A server with its session open, waiting for the prompt."""
+        environment: list[tuple[str, str | InRun]] = [("GEMINI_CLI_NO_RELAUNCH", "true")]
+        files: list[tuple[str, str]] = []
+        if options.system_prompt:
+            environment.append(("GEMINI_SYSTEM_MD", InRun("system.md")))
+            files.append(("system.md", options.system_prompt))
+        return Spawn(
+            argv=(*COMMAND, *flags(options)),
+            cwd=options.workdir,
+            environment=tuple(environment),
+            files=tuple(files),
+            opening=OPENING,
+            home=private_home(options),
+            warnings=warnings(options),
+        )
+
+    def conversation(self, options: Options, prompt: str) -> GeminiConversation:
+        """A prompt in a session of its own."""
+        return GeminiConversation(options, prompt)
+
+
+def flags(options: Options) -> tuple[str, ...]:
+    """The options that are flags."""
+    chosen: list[str] = []
+    if options.model:
+        chosen.append(f"--model={options.model}")
+    if options.approval_mode in APPROVAL_MODES:
+        chosen.append(f"--approval-mode={APPROVAL_MODES[options.approval_mode]}")
+    if options.verbose:
+        chosen.append("--debug")
+    return (*chosen, *options.extra)
+
+
+def warnings(options: Options) -> tuple[str, ...]:
+    """What gemini cannot honour."""
+    system, texts = options.system_prompt, (options.system_prompt, options.append_system_prompt)
+    asked_for = {
+        SANDBOX: options.sandbox_mode in ("read-only", "workspace"),
+        "system_prompt: gemini replaces its own variables, such as ${AvailableTools}, in it": any(
+            variable in system for variable in VARIABLES
+        ),
+        "system_prompt: gemini leaves out blank lines at its ends, and all but one of several in a row": any(
+            "\n\n\n" in text or text != text.strip() for text in texts
+        ),
+    }
+    return tuple(warning for warning, is_asked_for in asked_for.items() if is_asked_for)

@@ -1,0 +1,168 @@
+"""One run with one gemini process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from services.backends.base import Conversation, Options, Phase
+from services.backends.gemini.failures import explained, failure_of, unexplained
+from services.backends.gemini.updates import NO_EVENTS, Updates
+from services.backends.lenient import count, mapping, parse_object, text
+from services.errors import ErrorCode
+from services.events import Done, Event, Failed, Init, TokenUsage
+
+INITIALIZE, NEW_SESSION, PROMPT = 1, 2, 3
+
+
+def request(number: int, method: str, **params: object) -> bytes:
+    """A JSON-RPC request as a line."""
+    return orjson.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}) + b"\n"
+
+
+OPENING = request(INITIALIZE, "initialize", protocolVersion=1, clientCapabilities={}) + request(
+    NEW_SESSION, "session/new", cwd=".", mcpServers=[]
+)
+"""All that can be said before there is a prompt."""
+
+SILENCE_S = 290.0
+"""How long the model may be silent.  After 300 s gemini asks it again, and what it had said would come twice."""
+
+WHITE_SPACE = (
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""What JavaScript trims."""
+
+NEXT_LINE = "\u0085"
+"""A line break that JavaScript does not trim."""
+
+
+class GeminiConversation(Conversation):
+    """Asks one prompt and listens until it is answered."""
+
+    def __init__(self, options: Options, prompt: str) -> None:
+        super().__init__()
+        self._options = options
+        self._prompt = prompt
+        self._model = options.model
+        self._updates = Updates()
+        self._usage = TokenUsage()
+        self._outcome: Done | Failed | None = None
+
+    # ------------------------------------------------------------------ speaking
+
+    def start(self) -> None:
+        """The session is on its way; the prompt waits for its name."""
+
+    def _ask(self, session_id: str) -> None:
+        parts = [{"type": "text", "text": part} for part in as_text(self._prompt)]
+        self.send(request(PROMPT, "session/prompt", sessionId=session_id, prompt=parts))
+        self.patience_s = SILENCE_S
+
+    def _reply(self, number: object, **reply: object) -> None:
+        self.send(orjson.dumps({"jsonrpc": "2.0", "id": number, **reply}) + b"\n")
+
+    # ------------------------------------------------------------------ listening
+
+    def receive(self, line: bytes) -> Sequence[Event]:
+        """Take one line of stdout.  Never raises."""
+        if self.phase is not Phase.TALKING:
+            return NO_EVENTS
+        message = parse_object(line)
+        if message is None:
+            return NO_EVENTS
+        method = message.get("method")
+        if method == "session/update":
+            events = self._updates.receive(mapping(mapping(message.get("params")).get("update")))
+            self._mind_the_clock()
+            return events
+        if method is not None:
+            return self._on_request(message) if "id" in message else NO_EVENTS
+        if "error" in message:
+            return self._on_error(message)
+        return self._on_result(message)
+
+    def _mind_the_clock(self) -> None:
+        self.patience_s = None if self._updates.waits_for_tool else SILENCE_S
+
+    def _on_request(self, message: Mapping[str, Any]) -> Sequence[Event]:
+        """A question to us: nobody is there to answer."""
+        if message.get("method") != "session/request_permission":
+            self._reply(message["id"], error={"code": -32601, "message": "there is no such method"})
+            return NO_EVENTS
+        self._reply(message["id"], result={"outcome": {"outcome": "cancelled"}})
+        events = self._updates.declined(mapping(mapping(message.get("params")).get("toolCall")))
+        self._mind_the_clock()
+        return events
+
+    def _on_result(self, message: Mapping[str, Any]) -> Sequence[Event]:
+        result = mapping(message.get("result"))
+        match message.get("id"):
+            case 2:
+                session_id = text(result.get("sessionId"))
+                self._model = text(mapping(result.get("models")).get("currentModelId")) or self._model
+                self._ask(session_id)
+                return [Init(self._model, session_id)]
+            case 3:
+                self._settle(self._answered(result))
+        return NO_EVENTS
+
+    def _on_error(self, message: Mapping[str, Any]) -> Sequence[Event]:
+        """A request of ours has failed, and with it the run."""
+        if message.get("id") in (INITIALIZE, NEW_SESSION, PROMPT):
+            self._settle(failure_of(mapping(message.get("error")), self._model))
+        return NO_EVENTS
+
+    def _settle(self, outcome: Done | Failed) -> None:
+        self._outcome = outcome
+        self.phase = Phase.SETTLED
+        self.stdin_done = True
+
+    def _answered(self, result: Mapping[str, Any]) -> Done | Failed:
+        """What the answer to the prompt says of how it ended."""
+        tokens = mapping(mapping(mapping(result.get("_meta")).get("quota")).get("token_count"))
+        self._usage = TokenUsage(count(tokens.get("input_tokens")), count(tokens.get("output_tokens")))
+        done = Done(self._usage, turn_count=self._updates.turn_count)
+        match result.get("stopReason"):
+            case "end_turn" if self._updates.did_something:
+                return done
+            case "end_turn":
+                return self._failed(ErrorCode.BACKEND_FAILED, "its model gave no answer")
+            case "refusal":
+                return replace(done, stop_reason="refusal")
+            case "max_tokens":
+                return self._failed(ErrorCode.CONTEXT_TOO_LONG, "the context window would overflow")
+            case "max_turn_requests" if self._options.max_turns:
+                said = "it used up the turns it was given (max_turns) before it had finished"
+                return self._failed(ErrorCode.BACKEND_FAILED, said)
+            case "max_turn_requests":
+                return self._failed(ErrorCode.BACKEND_FAILED, "it stopped because its model went round in circles")
+            case other:
+                return self._failed(ErrorCode.BACKEND_FAILED, f"it stopped before it had finished ({other})")
+
+    def _failed(self, code: ErrorCode, said: str) -> Failed:
+        return replace(explained(code, said, self._model), usage=self._usage)
+
+    # ------------------------------------------------------------------ ending
+
+    def finish(self, exit_code: int, stderr_tail: str) -> Done | Failed:
+        """The outcome: a success is the answer to the prompt and gemini's exit code."""
+        told = exit_code if exit_code >= 0 else 128 - exit_code
+        match self._outcome:
+            case Done() as done if exit_code == 0:
+                return done
+            case Failed() as failed:
+                return replace(failed, exit_code=told or 1)
+            case None if self.phase is Phase.ABANDONED:
+                return self._failed(ErrorCode.TIMEOUT, f"its provider was silent for {SILENCE_S:.0f} s")
+        return replace(unexplained(exit_code, stderr_tail), exit_code=told or 1, usage=self._usage)
+
+
+def as_text(prompt: str) -> list[str]:
+    """The prompt in parts of which the last is the prompt itself, so that gemini takes it for no command.
+
+    gemini looks for a slash or a dollar sign at the beginning, after any white space.
+    """
+    return [NEXT_LINE, prompt] if prompt.lstrip(WHITE_SPACE).startswith(("/", "$")) else [prompt]
