@@ -13,7 +13,7 @@ from flask import Flask, Request, Response
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
-from blueprints.errors import Envelope, ErrorResponses, ProblemSchema
+from blueprints.errors import PROBLEM_JSON, Envelope, ErrorResponses, ProblemSchema
 from blueprints.json_input import parse_json, problems_of
 from blueprints.requests import read_body
 from services.errors import ClinvkError, ErrorCode
@@ -73,13 +73,19 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest has no type
     """The registry of blueprints and of their documentation, which also answers errors."""
 
     ERROR_SCHEMA = ProblemSchema
-    DEFAULT_ERROR_RESPONSE_NAME = "DEFAULT_ERROR"
+    DEFAULT_RESPONSE_CONTENT_TYPE: str = "application/json"
 
     def __init__(self, app: Flask, envelopes: Mapping[str, Envelope]) -> None:
         """``envelopes`` maps the path prefix of a dialect to its error envelope."""
         self._errors = ErrorResponses(envelopes)
         app.register_error_handler(ClinvkError, self._errors.respond)
         super().__init__(app)
+
+    def _register_responses(self) -> None:
+        usual = self.DEFAULT_RESPONSE_CONTENT_TYPE
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = PROBLEM_JSON  # the type of the error responses registered here
+        super()._register_responses()
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = usual
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         """Answer an error that Flask or Werkzeug raised."""

@@ -5,7 +5,6 @@ An unmatched URL has no blueprint, hence the path.  A dialect registers its enve
 """
 
 import http
-import logging
 from collections.abc import Callable, Mapping
 
 import marshmallow as ma
@@ -21,7 +20,7 @@ from services.tracing import request_id
 Envelope = Callable[[ClinvkError], Response]
 """Makes a dialect's response of an error: status and body."""
 
-log = logging.getLogger(__name__)
+PROBLEM_JSON = "application/problem+json"
 
 CODE_OF_STATUS = {
     400: ErrorCode.INVALID_REQUEST,
@@ -68,7 +67,7 @@ def native(error: ClinvkError) -> Response:
         "message": error.message,
         "request_id": request_id.get(),
     }
-    return Response(orjson.dumps(body), error.status, content_type="application/problem+json")
+    return Response(orjson.dumps(body), error.status, content_type=PROBLEM_JSON)
 
 
 class ErrorResponses:

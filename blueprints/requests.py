@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from functools import partial
 
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -34,8 +35,9 @@ def begin() -> None:
 
 
 def finish(response: Response) -> Response:
-    """Tell the client the request's id."""
+    """Tell the client the request's id, and forget it once everything is sent: the thread serves others after."""
     response.headers["X-Request-Id"] = request_id.get()
+    response.call_on_close(partial(request_id.set, ""))
     return response
 
 

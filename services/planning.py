@@ -55,6 +55,7 @@ class Planner:
             message = f"there is no backend {prompt.backend!r}; there are: {known}"
             raise ClinvkError.field(prompt.at("backend"), message, ErrorCode.UNKNOWN_BACKEND)
         settings = self._settings[prompt.backend]
+        prompt = replace(prompt, dry_run=prompt.dry_run or self._defaults.dry_run)
         self._check_text(prompt, backend)
         options = self._options(prompt, backend, settings)
         self._check_modes(prompt, options)

@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 
-from services.errors import STATUS, ErrorCode
+from blueprints.errors import ErrorResponses
+from services.errors import STATUS, ClinvkError, ErrorCode
+from services.events import Done, Message
 from services.settings import ServerSettings
-from tests.support.fake_runs import FakeRuns, fake_app, saying
+from services.tracing import request_id
+from tests.support.fake_runs import Batch, FakeRun, FakeRuns, fake_app, saying
 
 PROMPT = {"backend": "claude", "prompt": "hello"}
 
@@ -135,10 +138,6 @@ def test_every_code_has_a_status() -> None:
 
 def test_each_path_has_its_envelope(app: Flask) -> None:
     # a dialect brings its own envelope; its paths, and only they, are answered with it
-    from flask import Response
-
-    from blueprints.errors import ErrorResponses
-    from services.errors import ClinvkError
 
     responses = ErrorResponses({"/openai": lambda error: Response(f"openai {error.code}", error.status)})
     error = ClinvkError(ErrorCode.UNAUTHORIZED, "who are you?")
@@ -147,3 +146,31 @@ def test_each_path_has_its_envelope(app: Flask) -> None:
             response = responses.respond(error)
         assert (response.get_data(as_text=True) == "openai unauthorized") is is_theirs
         assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_id_is_known_until_all_is_sent_and_no_longer() -> None:
+    seen = []
+
+    def look(_: FakeRun) -> Batch:
+        seen.append(request_id.get())
+        return [Message("x")]
+
+    client = fake_app(FakeRuns({"claude": [[Message("a")], look, [Done()]]})).test_client()
+    body = PROMPT | {"output_format": "stream-json"}
+    with client.post("/api/v1/prompt", json=body, headers={"X-Request-Id": "r-2"}) as response:
+        assert response.headers["X-Request-Id"] == "r-2"
+        assert response.text.count("message") == 2
+    assert seen == ["r-2"]
+    assert request_id.get() == ""
+
+
+def test_tasks_work_under_the_id_of_their_request() -> None:
+    seen = []
+
+    def look(_: FakeRun) -> Batch:
+        seen.append(request_id.get())
+        return [Done()]
+
+    client = fake_app(FakeRuns({"claude": [look]})).test_client()
+    client.post("/api/v1/parallel", json={"tasks": [PROMPT, PROMPT]}, headers={"X-Request-Id": "r-3"})
+    assert seen == ["r-3", "r-3"]

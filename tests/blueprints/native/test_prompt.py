@@ -9,7 +9,8 @@ from werkzeug.test import TestResponse
 
 from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Failed, Init, Message, Progress, Thinking, ToolResult, ToolUse, Usage
-from tests.support.fake_runs import USAGE, FakeRuns, Script, fake_app, saying
+from services.settings import UnifiedFlags
+from tests.support.fake_runs import USAGE, Batch, FakeRun, FakeRuns, Script, fake_app, saying
 
 HELLO = {"backend": "claude", "prompt": "hello"}
 
@@ -218,3 +219,49 @@ def test_a_session_is_not_ignored() -> None:
     assert response.json["error"] == "session_not_found"
     assert response.json["errors"][0]["location"] == "session_id"
     assert runs.started == []
+
+
+def test_the_configuration_can_make_every_run_dry() -> None:
+    runs = FakeRuns({"claude": saying("x")}, defaults=UnifiedFlags(dry_run=True))
+    response = fake_app(runs).test_client().post("/api/v1/prompt", json=HELLO)
+    assert response.json is not None
+    assert "<stdin>" in response.json["output"]
+    assert runs.started == []
+
+
+def test_a_stream_of_a_dry_run_says_the_command_line() -> None:
+    client, runs = client_of(saying("x"))
+    response = client.post("/api/v1/prompt", json=HELLO | {"dry_run": True, "output_format": "stream-json"})
+    events = lines_of(response)
+    assert [event["type"] for event in events] == ["message", "done"]
+    assert "<stdin>" in events[0]["content"]["text"]
+    assert "X-Clinvk-Run" not in response.headers
+    assert runs.started == []
+
+
+def test_a_stream_that_breaks_still_says_that_it_failed() -> None:
+    def burst(_: FakeRun) -> Batch:
+        raise ZeroDivisionError
+
+    client, runs = client_of([[Message("a")], burst])
+    response = client.post("/api/v1/prompt", json=HELLO | {"output_format": "stream-json"})
+    assert [event["type"] for event in lines_of(response)] == ["message", "error"]
+    assert runs.started[0].closed.is_set()
+
+
+def test_a_stream_that_breaks_at_once_is_a_500_and_ends_the_run() -> None:
+    def burst(_: FakeRun) -> Batch:
+        raise ZeroDivisionError
+
+    client, runs = client_of([burst])
+    response = client.post("/api/v1/prompt", json=HELLO | {"output_format": "stream-json"})
+    assert response.status_code == 500
+    assert runs.started[0].closed.is_set()
+
+
+def test_the_request_has_a_deadline() -> None:
+    client, runs = client_of(saying("x"))
+    client.post("/api/v1/prompt", json=HELLO)
+    deadline = runs.deadlines[0]
+    assert deadline is not None
+    assert 290 < deadline.remaining_s <= 300
