@@ -1,10 +1,13 @@
 """A client's connection, on which nothing is waited for longer than the configuration says."""
 
 import errno
+import fcntl
 import math
 import select
 import socket
 import struct
+import sys
+import termios
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -46,15 +49,13 @@ class ClientSocket(socket.socket):
 
     read_by: float = math.inf
     write_timeout_s: float = math.inf
+    dropped: bool = False
 
     @classmethod
     def adopt(cls, plain: socket.socket, write_timeout_s: float) -> "ClientSocket":
         """Take over an accepted socket."""
         own = cls(plain.family, plain.type, plain.proto, fileno=plain.detach())
         own.write_timeout_s = write_timeout_s
-        seconds, part = divmod(write_timeout_s, 1)
-        timeval = struct.pack("@ll", int(seconds), max(1, int(part * 1e6)))
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
         return own
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
@@ -76,12 +77,35 @@ class ClientSocket(socket.socket):
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send everything.  A client that takes nothing is dropped, with what waits for it in the kernel."""
-        try:
+        if self.gettimeout() == 0:
             super().sendall(data, flags)
-        except BlockingIOError as error:  # SO_SNDTIMEO
-            self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            message = f"the client took nothing for {self.write_timeout_s:g} s"
-            raise BrokenPipeError(errno.EPIPE, message) from error
+            return
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self.send(rest, flags | socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                self._wait_for_client()
+
+    def _wait_for_client(self) -> None:
+        """Wait until more can be sent, as long as the client goes on taking what has been.
+
+        That it can be written to again is told only when a third of its buffer is free, which a slow client may need
+        long for; what it has acknowledged in the meantime shows that it is there.
+        """
+        poll = select.poll()
+        poll.register(self, select.POLLOUT)
+        waiting = self._unacknowledged_bytes()
+        while not poll.poll(self.write_timeout_s * 1000):
+            before, waiting = waiting, self._unacknowledged_bytes()
+            if waiting >= before:
+                self.dropped = True
+                self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                raise BrokenPipeError(errno.EPIPE, f"the client took nothing for {self.write_timeout_s:g} s")
+
+    def _unacknowledged_bytes(self) -> int:
+        answer = fcntl.ioctl(self, termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
@@ -150,7 +174,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
 
     def close(self, graceful: bool = False) -> None:
         """Close; ``graceful`` says that nothing more will be sent and leaves the rest to the poller, if it can."""
-        if not (graceful and self._linger(self)):
+        if self.sock.dropped or not (graceful and self._linger(self)):
             super().close()
 
 

@@ -1,0 +1,80 @@
+"""A small application in place of the real one, for tests of the server process alone."""
+
+import os
+import time
+from collections.abc import Iterator
+
+from flask import Flask, Response, request
+
+
+class Services:
+    """Prints what it is told, and when."""
+
+    def begin_stop(self) -> None:
+        self._tell("begin_stop")
+
+    def end_all_runs(self) -> None:
+        self._tell("end_all_runs")
+        self.ended = True
+
+    def close(self) -> None:
+        self._tell("close")
+
+    ended = False
+
+    def _tell(self, what: str) -> None:
+        print(f"services: {what} {time.monotonic():.3f} {os.getpid()}", flush=True)
+
+
+services = Services()
+app = Flask(__name__)
+app.config["MAX_CONTENT_LENGTH"] = 1 << 20
+app.extensions["clinvk"] = services
+
+
+@app.get("/health")
+def health() -> dict[str, object]:
+    return {"worker": os.getpid(), "scheme": request.scheme, "script": request.script_root}
+
+
+@app.post("/echo")
+def echo() -> dict[str, int]:
+    return {"bytes": len(request.get_data())}
+
+
+@app.post("/refuse")
+def refuse() -> tuple[dict[str, int], int]:
+    return {"bytes": 0}, 401
+
+
+@app.get("/close")
+def close() -> Response:
+    return Response("bye", headers={"Connection": "close"})
+
+
+@app.get("/endless")
+def endless() -> Response:
+    """Sends as fast as it is read."""
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65536
+        finally:
+            print("endless: ended", flush=True)
+
+    return Response(pieces())
+
+
+@app.get("/run")
+def run() -> Response:
+    """Streams until the services end it, or for as long as the request says."""
+    until = time.monotonic() + float(request.args.get("secs", "60"))
+
+    def pieces() -> Iterator[bytes]:
+        yield b"begun "
+        while time.monotonic() < until and not services.ended:
+            time.sleep(0.02)
+        yield b"ended" if services.ended else b"done"
+
+    return Response(pieces())

@@ -1,0 +1,239 @@
+"""The time limits of connections, each against a real gunicorn."""
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from tests.app.conftest import Running, Start
+from tests.support.waiting import wait_until
+
+LIMIT_S = 1.0
+LATE_S = 1.7  # the poller looks at the clock at least once a second
+THREADS = 2 + 0 + 16  # runs, queue, reserve
+
+
+@pytest.fixture(scope="module")
+def running(start: Start) -> Running:
+    return start(
+        read_timeout_secs=LIMIT_S,
+        write_timeout_secs=LIMIT_S,
+        idle_timeout_secs=2 * LIMIT_S,
+        max_concurrent_runs=2,
+        max_queued_runs=0,
+        trusted_proxies=["127.0.0.1"],
+    )
+
+
+def request(path: str, method: str = "GET", headers: str = "", body: bytes = b"") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode() + body
+
+
+def until_closed(sock: socket.socket, begun_s: float) -> tuple[float, bytes]:
+    """How long it took the server to close the connection, and what it sent before."""
+    received = b""
+    sock.settimeout(10)
+    with suppress(ConnectionResetError):
+        while data := sock.recv(1 << 20):
+            received += data
+    return time.monotonic() - begun_s, received
+
+
+def ends_with(sock: socket.socket, end: bytes) -> bytes:
+    """What the server sends until this end."""
+    received = b""
+    while not received.endswith(end) and (data := sock.recv(1 << 16)):
+        received += data
+    return received if received.endswith(end) else b""
+
+
+@contextmanager
+def dripping(sock: socket.socket, data: bytes) -> Iterator[None]:
+    """Send a byte every 50 ms."""
+    stop = threading.Event()
+
+    def drip() -> None:
+        with suppress(OSError):
+            for byte in data:
+                if stop.wait(0.05):
+                    return
+                sock.send(bytes([byte]))
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("begun", [b"", b"G", request("/health")[:-2]])
+def test_a_client_that_falls_silent_before_its_request_is_whole_is_closed(running: Running, begun: bytes) -> None:
+    begun_s = time.monotonic()
+    with running.client.raw(begun) as sock:
+        took_s, received = until_closed(sock, begun_s)
+    assert received == b""
+    assert LIMIT_S <= took_s <= LIMIT_S + LATE_S
+
+
+def test_a_client_that_drips_its_head_is_closed(running: Running) -> None:
+    begun_s = time.monotonic()
+    with running.client.raw(b"GET /health HTTP/1.1\r\nX: ") as sock, dripping(sock, b"y" * 1000):
+        took_s, _ = until_closed(sock, begun_s)
+    assert LIMIT_S <= took_s <= LIMIT_S + LATE_S
+
+
+def test_a_client_that_drips_a_head_too_long_for_the_poller_is_closed(running: Running) -> None:
+    begun_s = time.monotonic()
+    long = b"GET /health HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(70))
+    with running.client.raw(long) as sock, dripping(sock, b"X: " + b"y" * 1000):
+        took_s, _ = until_closed(sock, begun_s)
+    assert LIMIT_S <= took_s <= LIMIT_S + LATE_S
+    assert "Traceback" not in running.log
+
+
+def test_a_client_that_drips_its_body_is_told_408_and_closed(running: Running) -> None:
+    begun_s = time.monotonic()
+    with running.client.raw(request("/echo", "POST", "Content-Length: 1000\r\n")) as sock, dripping(sock, b"y" * 1000):
+        took_s, received = until_closed(sock, begun_s)
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert LIMIT_S <= took_s <= LIMIT_S + LATE_S
+
+
+def test_head_and_body_have_one_time_limit_together(running: Running) -> None:
+    begun_s = time.monotonic()
+    with running.client.raw(b"") as sock, dripping(sock, request("/echo", "POST", "Content-Length: 9\r\n")[:12]):
+        time.sleep(0.8 * LIMIT_S)
+        sock.sendall(request("/echo", "POST", "Content-Length: 9\r\n")[12:])
+        took_s, _ = until_closed(sock, begun_s)
+    assert took_s <= LIMIT_S + LATE_S
+
+
+def test_a_body_that_nobody_reads_has_the_same_time_limit(running: Running) -> None:
+    begun_s = time.monotonic()
+    with running.client.raw(request("/refuse", "POST", "Content-Length: 1000\r\n")) as sock, dripping(sock, b"y" * 999):
+        took_s, received = until_closed(sock, begun_s)
+    assert received.startswith(b"HTTP/1.1 401 ")
+    assert LIMIT_S <= took_s <= LIMIT_S + LATE_S
+
+
+def test_a_request_in_time_takes_as_long_as_it_needs(running: Running) -> None:
+    answer = running.client.get(f"/run?secs={2 * LIMIT_S + 1}")
+    assert answer.text == "begun done"
+
+
+def test_each_request_of_a_connection_has_the_whole_time(running: Running) -> None:
+    with running.client.raw(b"") as sock:
+        sock.settimeout(5)
+        for _ in range(3):
+            time.sleep(0.6 * LIMIT_S)
+            sock.sendall(request("/echo", "POST", "Content-Length: 4\r\n", b"body"))
+            assert ends_with(sock, b'{"bytes":4}\n')
+
+
+def test_an_idle_connection_is_closed_after_its_own_time(running: Running) -> None:
+    with running.client.raw(request("/health")) as sock:
+        sock.settimeout(5)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+        took_s, _ = until_closed(sock, time.monotonic())
+    assert 2 * LIMIT_S - 0.1 <= took_s <= 2 * LIMIT_S + LATE_S
+
+
+def test_pipelined_requests_are_all_answered(running: Running) -> None:
+    echo = request("/echo", "POST", "Content-Length: 4\r\n", b"body")
+    with running.client.raw(request("/health") + echo + request("/health")[:10]) as sock:
+        time.sleep(0.3 * LIMIT_S)
+        sock.sendall(request("/health")[10:])
+        _, received = until_closed(sock, time.monotonic())
+    assert received.count(b"HTTP/1.1 200 ") == 3
+
+
+def test_a_client_that_takes_nothing_is_dropped(running: Running) -> None:
+    ended = running.log.count("endless: ended")
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", running.port))
+        sock.sendall(request("/endless"))
+        begun_s = time.monotonic()
+        wait_until(lambda: running.log.count("endless: ended") == ended + 1, LIMIT_S + 5)
+        took_s = time.monotonic() - begun_s
+        poll = select.poll()
+        poll.register(sock, select.POLLRDHUP)
+        assert poll.poll(500), "the connection is not reset"
+    assert LIMIT_S <= took_s <= LIMIT_S + LATE_S
+    assert "Traceback" not in running.log
+
+
+def test_a_client_that_reads_slowly_but_reads_is_served(running: Running) -> None:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        sock.connect(("127.0.0.1", running.port))
+        sock.sendall(request("/endless"))
+        for _ in range(30):
+            time.sleep(0.1)
+            assert sock.recv(1 << 20)
+
+
+def test_what_is_no_http_is_refused_at_once(running: Running) -> None:
+    begun_s = time.monotonic()
+    with running.client.raw(b"\x16\x03\x01\x02\x00") as sock:
+        took_s, received = until_closed(sock, begun_s)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert took_s < LIMIT_S / 2
+
+
+@pytest.mark.parametrize("begun", [b"", request("/health")[:-2]], ids=["silent", "half a head"])
+def test_clients_that_send_nothing_take_no_thread(running: Running, begun: bytes) -> None:
+    socks = [running.client.raw(begun) for _ in range(3 * THREADS)]
+    try:
+        begun_s = time.monotonic()
+        assert running.client.get("/health").status == 200
+        assert time.monotonic() - begun_s < LIMIT_S / 2
+    finally:
+        for sock in socks:
+            sock.close()
+
+
+def test_clients_that_do_not_close_do_not_hold_up_the_others(running: Running) -> None:
+    socks = [running.client.raw(request("/close")) for _ in range(5)]
+    try:
+        for sock in socks:
+            sock.settimeout(5)
+            assert sock.recv(65536)
+        begun_s = time.monotonic()
+        assert running.client.get("/health").status == 200
+        assert time.monotonic() - begun_s < LIMIT_S / 2
+    finally:
+        for sock in socks:
+            sock.close()
+
+
+def test_a_closed_connection_ends_although_the_client_does_not_close(running: Running) -> None:
+    with running.client.raw(request("/close")) as sock:
+        sock.settimeout(5)
+        while sock.recv(65536):
+            pass
+        poll = select.poll()
+        poll.register(sock, select.POLLERR | select.POLLHUP)
+        time.sleep(0.1)
+        deadline_s = time.monotonic() + 2 + LATE_S
+        while time.monotonic() < deadline_s:
+            try:
+                sock.send(b"x")  # is answered by a reset once the server has closed
+            except OSError:
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("the server keeps the connection")
+
+
+def test_the_scheme_of_a_trusted_proxy_counts_and_nothing_else_of_it(running: Running) -> None:
+    answer = running.client.get("/health", headers={"X-Forwarded-Proto": "https", "Script-Name": "/evil"})
+    assert answer.json() | {"worker": 0} == {"worker": 0, "scheme": "https", "script": ""}
+    answer = running.client.get("/health", headers={"X-Forwarded-Ssl": "on"})
+    assert answer.json()["scheme"] == "http"
