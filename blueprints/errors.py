@@ -35,6 +35,10 @@ CODE_OF_STATUS = {
 }
 
 
+USUAL_RETRY_AFTER_S = {ErrorCode.RATE_LIMITED: 30, ErrorCode.OVERLOADED: 10}
+"""When nobody has said how long it will last."""
+
+
 class ProblemItemSchema(ma.Schema):
     """One field at fault."""
 
@@ -80,8 +84,9 @@ class ErrorResponses:
     def respond(self, error: ClinvkError) -> Response:
         """The response to this request for an error."""
         response = self._envelope()(error)
-        if error.retry_after_s is not None and not error.ran:
-            response.headers["Retry-After"] = str(error.retry_after_s)
+        retry_after_s = error.retry_after_s or USUAL_RETRY_AFTER_S.get(error.code)
+        if retry_after_s is not None:
+            response.headers["Retry-After"] = str(retry_after_s)
         if error.ran:
             response.headers["X-Should-Retry"] = "false"
         if error.code is ErrorCode.UNAUTHORIZED:

@@ -159,7 +159,7 @@ def test_the_id_is_known_until_all_is_sent_and_no_longer() -> None:
     body = PROMPT | {"output_format": "stream-json"}
     with client.post("/api/v1/prompt", json=body, headers={"X-Request-Id": "r-2"}) as response:
         assert response.headers["X-Request-Id"] == "r-2"
-        assert response.text.count("message") == 2
+        assert response.get_data(as_text=True).count("message") == 2
     assert seen == ["r-2"]
     assert request_id.get() == ""
 

@@ -161,7 +161,7 @@ def test_a_stream_that_fails_at_once_is_an_http_error() -> None:
     assert response.json is not None
     assert response.json["error"] == "rate_limited"
     assert response.headers["X-Should-Retry"] == "false"
-    assert "Retry-After" not in response.headers
+    assert response.headers["Retry-After"] == "9"
     assert runs.started[0].closed.is_set()
 
 
@@ -196,6 +196,7 @@ def test_a_client_that_leaves_ends_the_run() -> None:
     ("error", "status", "retry_after"),
     [
         (ClinvkError(ErrorCode.OVERLOADED, "busy", retry_after_s=3), 503, "3"),
+        (ClinvkError(ErrorCode.OVERLOADED, "busy"), 503, "10"),
         (ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, "claude is not installed: install it"), 503, None),
         (ClinvkError(ErrorCode.TIMEOUT, "too late"), 504, None),
     ],
