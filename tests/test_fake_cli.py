@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.fake_cli.install import FakeClis, seen, told
+from tests.fake_cli.install import ROOT, FakeClis, seen, told
 from tests.support import processes
 from tests.support.waiting import wait_until
 
@@ -319,11 +320,9 @@ def test_tells_environment_arguments_and_folder(fake_clis: FakeClis) -> None:
 
 
 def test_floods(fake_clis: FakeClis) -> None:
-    began = time.monotonic()
     _, messages, _ = ask(fake_clis, "gemini", "x FAKE:flood=20000000")
     said = deltas(messages)
 
-    assert time.monotonic() - began < 20
     numbers = [int(word) for word in said.split(" | ")[1].split() if word.isdigit()]
     assert numbers == list(range(20_000))
 
@@ -404,11 +403,11 @@ def test_a_good_answer_among_noise(fake_clis: FakeClis) -> None:
 )
 def test_ends_by_a_signal_as_the_real_one(fake_clis: FakeClis, name: str, number: signal.Signals, code: int) -> None:
     talk = Talk(fake_clis, name, *(["app-server"] if name == "codex" else []))
-    wait_until(fake_clis.starts, 5, "the start")
-    wait_until(lambda: _sleeps(talk.process.pid), 5, "that it waits for input")
+    wait_until(fake_clis.starts, 20, "the start")
+    wait_until(lambda: _sleeps(talk.process.pid), 20, "that it waits for input")
     talk.process.send_signal(number)
 
-    assert talk.process.wait(5) == code
+    assert talk.process.wait(20) == code
     talk.end()
 
 
@@ -421,7 +420,7 @@ def test_can_be_deaf_to_signals_and_interrupts(fake_clis: FakeClis) -> None:
     talk.send({"type": "control_request", "request_id": "r", "request": {"subtype": "interrupt"}})
     talk.until(type="control_response")
     talk.stdin.close()
-    wait_until(lambda: _sleeps(talk.process.pid), 5, "that it hangs")
+    wait_until(lambda: _sleeps(talk.process.pid), 20, "that it hangs")
 
     assert talk.process.poll() is None
     talk.process.kill()
@@ -435,10 +434,10 @@ def test_leaves_children(fake_clis: FakeClis, tmp_path: Path, kind: str, empty: 
     talk = Talk(fake_clis, "gemini")
     talk.send(f"x FAKE:hang FAKE:{kind}={file} {'FAKE:emptyenv' if empty else ''}".encode())
     talk.stdin.close()
-    wait_until(file.exists, 5, "the child's pid")
+    wait_until(file.exists, 20, "the child's pid")
     child = psutil.Process(int(file.read_text()))
     try:
-        wait_until(lambda: child.name() == "sleep", 5, "the child's exec")
+        wait_until(lambda: child.name() == "sleep", 20, "the child's exec")
         assert bool(child.environ()) is not empty
         assert (os.getsid(child.pid) == child.pid) is (kind == "grandchild")
         assert (os.getsid(child.pid) == os.getsid(0)) is (kind == "child")
@@ -466,14 +465,11 @@ def test_words_at_installation_count_for_every_start(fake_clis: FakeClis) -> Non
     assert deltas(messages).endswith("| w0 ")
 
 
-def test_starts_fast(fake_clis: FakeClis) -> None:
-    took = []
-    for _ in range(5):
-        began = time.monotonic()
-        run(fake_clis, "gemini", stdin=b"x")
-        took.append(time.monotonic() - began)
+def test_loads_nothing_slow() -> None:
+    code = "import sys; sys.path.append(sys.argv[1]); import tests.fake_cli.program; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-IS", "-c", code, str(ROOT)], capture_output=True, text=True, check=True)
 
-    assert min(took) < 0.25
+    assert not set(done.stdout.split()) & {"typing", "dataclasses", "inspect", "pathlib", "subprocess", "psutil"}
 
 
 def _sleeps(pid: int) -> bool:

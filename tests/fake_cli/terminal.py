@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import time
 
 TYPE_CHECKING = False
@@ -25,6 +26,10 @@ class Terminal:
         self._unwritten_bytes = 0
         self._read_delay_s = 0.0
         self.split_bytes = 0
+        # A signal that comes just before a wait would else be heeded only after it.
+        self._signalled, wake_up = os.pipe()
+        os.set_blocking(wake_up, False)
+        signal.set_wakeup_fd(wake_up)
 
     def note(self, event: str, **fields: Any) -> None:
         """Append one line to the diary; a single write, so that lines of several processes do not mix."""
@@ -37,10 +42,11 @@ class Terminal:
 
     def wait(self, seconds: float | None) -> bool:
         """Wait for input, at most so long, and take it in; False when none came."""
-        if self.eof:
-            time.sleep(seconds or 0)
-            return False
-        if not select.select([0], [], [], seconds)[0]:
+        watched = [self._signalled] if self.eof else [0, self._signalled]
+        ready = select.select(watched, [], [], seconds)[0]
+        if self._signalled in ready:
+            os.read(self._signalled, 64)
+        if 0 not in ready:
             return False
         time.sleep(self._read_delay_s)
         data = os.read(0, READ_BYTES)
