@@ -6,7 +6,10 @@ port are those of the start, whatever the file says by then.
 
 import ctypes
 import logging
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn
@@ -23,6 +26,7 @@ from services.settings import Config, ServerSettings
 log = logging.getLogger("gunicorn.error")
 
 EXIT_CONFIG = 2
+THREADS_END_WITHIN_S = 1.0
 PR_SET_DUMPABLE = 4  # <linux/prctl.h>
 
 
@@ -96,9 +100,15 @@ def _post_fork(limits: Limits, _arbiter: Any, worker: Worker) -> None:
 
 
 def _worker_exit(_arbiter: Any, worker: Worker) -> None:
-    """In the worker, at its end."""
+    """In the worker, at its end.  A request thread that hangs, as in sending to a slow client, is not waited for."""
     if worker.services is not None:
         worker.services.close()
+    give_up_s = time.monotonic() + THREADS_END_WITHIN_S
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, give_up_s - time.monotonic()))
+            if thread.is_alive():
+                os._exit(0)  # the interpreter would wait for it
 
 
 def _child_exit(arbiter: Any, worker: Worker) -> None:

@@ -18,6 +18,8 @@ from tests.support.client import Client
 from tests.support.guard import ROOT, clean_environment
 from tests.support.waiting import free_port, wait_until
 
+GUNICORN = Path(sys.executable).with_name("gunicorn")
+
 
 @dataclass(slots=True)
 class Running:
@@ -68,7 +70,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     def run(*arguments: str, environ: Mapping[str, str] | None = None, wait: bool = True, **server: Any) -> Running:
         folder = tmp_path_factory.mktemp("standin")
         port = free_port()
-        command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "tests.app.standin:app"]
+        command = [str(GUNICORN), "tests.app.standin:app"]
         clean = clean_environment(folder, os.environ["PATH"]) | {"CLINVK_CONFIG": str(folder / "config.yaml")}
         running = Running(None, folder / "config.yaml", folder / "log", port)  # type: ignore[arg-type]
         running.configure(**server)

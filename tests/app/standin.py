@@ -1,10 +1,14 @@
 """A small application in place of the real one, for tests of the server process alone."""
 
+import ctypes
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 
 from flask import Flask, Response, request
+
+from services.descendants import MARKER, instance_id
 
 
 class Services:
@@ -35,6 +39,18 @@ app.extensions["clinvk"] = services
 @app.get("/health")
 def health() -> dict[str, object]:
     return {"worker": os.getpid(), "scheme": request.scheme, "script": request.script_root}
+
+
+@app.get("/dumpable")
+def dumpable() -> dict[str, int]:
+    return {"dumpable": ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)}  # PR_GET_DUMPABLE
+
+
+@app.post("/start")
+def start() -> dict[str, int]:
+    """Start a process that bears the mark of a run, as the engine does."""
+    marker = f"{instance_id()}.{os.getpid()}.run"
+    return {"pid": subprocess.Popen(["sleep", "60"], env={**os.environ, MARKER: marker}, start_new_session=True).pid}
 
 
 @app.post("/echo")
