@@ -53,9 +53,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         decorate: Callable[[View], View] = super().route(rule, **options)
         return decorate
 
-    def arguments(self, schema: Any, **options: Any) -> Callable[[View], View]:
+    def arguments(self, schema: type[ma.Schema], **options: Any) -> Callable[[View], View]:
         """Load the request's arguments with a schema and pass them to the view."""
-        decorate: Callable[[View], View] = super().arguments(schema, **options)
+        # one instance for all requests: to make one takes longer than to load with it
+        decorate: Callable[[View], View] = super().arguments(schema(), **options)
         return decorate
 
     def response(self, status_code: int, schema: Any = None, **options: Any) -> Callable[[View], View]:

@@ -55,7 +55,7 @@ class Texts(fields.Dict):
 
 def required_text(description: str) -> fields.String:
     """A text that must be there and not be empty."""
-    return fields.String(required=True, validate=Length(1), metadata=about(description))
+    return fields.String(required=True, validate=Length(1, error="Must not be empty."), metadata=about(description))
 
 
 def text(description: str) -> fields.String:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from services.channel import Channel
 from services.deadline import Deadline
 from services.errors import ClinvkError, ErrorCode
-from services.events import Done, Event, Failed, Message, Outcome
+from services.events import Done, Event, Failed, Message
 from services.planning import Plan
 from services.process import GONE
+from services.run import Result
 from services.running import Runner, Running, StandIn, start
 from services.settings import ServerSettings
 
@@ -52,17 +53,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What became of one task."""
+    """What became of one task: its run, which has ended, and what came of it."""
 
-    index: int
-    name: str
-    run_id: str
-    backend: str
-    model: str
-    output: str
-    outcome: Outcome
-    duration_ms: int
-    warnings: tuple[str, ...]
+    task: Task
+    run: Running
+    result: Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +166,8 @@ class Ensemble(ABC):
                                 pieces.append(text)
                                 size += len(text)
                             case Done() | Failed():
-                                self._entries[task.index] = _entry(task, run, "".join(pieces), event)
+                                result = Result("".join(pieces), event, run.duration_ms)
+                                self._entries[task.index] = Entry(task, run, result)
                     if size > self._limits.max_output_bytes:
                         run.cancel(f"canceled: more than {self._limits.max_output_bytes >> 20} MiB of text")
                     yield Part(task.index, run, batch) if batch else None
@@ -236,7 +232,7 @@ class SideBySide(Ensemble):
             for part in self._follow(task, run):
                 if part is not None:
                     self._channel.put(part)
-            if self._fail_fast and isinstance(self._entries[task.index].outcome, Failed):
+            if self._fail_fast and isinstance(self._entries[task.index].result.outcome, Failed):
                 self.stop(CANCELED)
         except Exception:
             log.exception("task %d broke", task.index)
@@ -277,9 +273,9 @@ class OneByOne(Ensemble):
         previous: str | None = None
         for task in self._tasks:
             yield from self._follow(task, self._open_step(task, previous))
-            entry = self._entries[task.index]
-            if isinstance(entry.outcome, Done):
-                previous = entry.output
+            result = self._entries[task.index].result
+            if isinstance(result.outcome, Done):
+                previous = result.output
             elif self._stop_on_failure or self._reason_not_to_start() is not None:
                 return
 
@@ -294,9 +290,3 @@ class OneByOne(Ensemble):
             return self._open(self._runs.check(prompt))
         except ClinvkError as error:  # what the step before said may be more than this backend takes
             return StandIn.not_started(prompt, Failed(error.code, error.message))
-
-
-def _entry(task: Task, run: Running, output: str, outcome: Outcome) -> Entry:
-    return Entry(
-        task.index, task.name, run.run_id, run.backend, run.model, output, outcome, run.duration_ms, run.warnings
-    )

@@ -58,8 +58,8 @@ def failure(outcome: Outcome) -> dict[str, str]:
             assert_never(outcome)
 
 
-def answer(run: Running | Entry, result: Result | Entry) -> dict[str, Any]:
-    """The answer to a prompt."""
+def answer(run: Running, result: Result) -> dict[str, Any]:
+    """What came of a run."""
     identity = {"run_id": run.run_id} if run.run_id else {}
     return {
         **identity,
@@ -79,20 +79,20 @@ def together(request: Parallel | Chain | Compare, ensemble: Ensemble) -> dict[st
     entries = ensemble.entries
     match request:
         case Parallel():
-            head, results = _parallel(request, entries), [answer(entry, entry) for entry in entries]
+            head = _parallel(request, entries)
         case Chain():
-            head, results = _chain(request, entries), [_step(entry) for entry in entries]
+            head = _chain(request, entries)
         case Compare():
             head = {"prompt": request.prompt, "backends": request.backends}
-            results = [answer(entry, entry) for entry in entries]
         case _:
             assert_never(request)
+    results = [_step(entry) if isinstance(request, Chain) else answer(entry.run, entry.result) for entry in entries]
     return {**head, "total_duration_ms": ensemble.duration_ms, "results": results, **_spent_by_all(entries)}
 
 
 def _parallel(request: Parallel, entries: Sequence[Entry]) -> dict[str, Any]:
-    completed = sum(isinstance(entry.outcome, Done) for entry in entries)
-    canceled = sum(_is_canceled(entry.outcome) for entry in entries)
+    completed = sum(isinstance(entry.result.outcome, Done) for entry in entries)
+    canceled = sum(_is_canceled(entry.result.outcome) for entry in entries)
     return {
         "total_tasks": len(request.tasks),
         "completed": completed,
@@ -106,21 +106,22 @@ def _is_canceled(outcome: Outcome) -> bool:
 
 
 def _chain(request: Chain, entries: Sequence[Entry]) -> dict[str, Any]:
-    failed = (entry.index + 1 for entry in entries if isinstance(entry.outcome, Failed))
+    failed = (entry.task.index + 1 for entry in entries if isinstance(entry.result.outcome, Failed))
     return {
         "total_steps": len(request.steps),
-        "completed_steps": sum(isinstance(entry.outcome, Done) for entry in entries),
+        "completed_steps": sum(isinstance(entry.result.outcome, Done) for entry in entries),
         "failed_step": next(failed, 0),
     }
 
 
 def _step(entry: Entry) -> dict[str, Any]:
-    return {"step": entry.index + 1, "name": entry.name, **answer(entry, entry)}
+    return {"step": entry.task.index + 1, "name": entry.task.name, **answer(entry.run, entry.result)}
 
 
 def _spent_by_all(entries: Sequence[Entry]) -> dict[str, Any]:
-    usage = sum((entry.outcome.usage for entry in entries), TokenUsage())
-    costs = [entry.outcome.cost_usd for entry in entries if entry.outcome.cost_usd is not None]
+    outcomes = [entry.result.outcome for entry in entries]
+    usage = sum((outcome.usage for outcome in outcomes), TokenUsage())
+    costs = [outcome.cost_usd for outcome in outcomes if outcome.cost_usd is not None]
     return {"token_usage": token_usage(usage), **({"cost_usd": sum(costs)} if costs else {})}
 
 

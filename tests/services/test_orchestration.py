@@ -36,7 +36,7 @@ def finished(ensemble: Ensemble) -> list[Entry]:
 
 
 def codes(entries: list[Entry]) -> list[str]:
-    return [entry.outcome.code.value if isinstance(entry.outcome, Failed) else "ok" for entry in entries]
+    return [entry.result.outcome.code.value if isinstance(entry.result.outcome, Failed) else "ok" for entry in entries]
 
 
 class Gate:
@@ -95,7 +95,7 @@ def test_parallel_answers_in_the_order_of_the_tasks() -> None:
 
     runs = FakeRuns({"claude": [slow, [Done()]], "codex": [fast, [Done()]]})
     entries = finished(orchestrator(runs).parallel(Parallel(prompts("claude", "codex")), Caller()))
-    assert [(entry.index, entry.backend, entry.output) for entry in entries] == [
+    assert [(entry.task.index, entry.run.backend, entry.result.output) for entry in entries] == [
         (0, "claude", "slow"),
         (1, "codex", "fast"),
     ]
@@ -132,9 +132,9 @@ def test_fail_fast_ends_what_runs_and_what_waits(by_configuration: bool) -> None
     entries = finished(orchestrator(runs, settings).parallel(request, Caller()))
     assert codes(entries) == ["canceled", "backend_failed", "canceled"]
     for entry in (entries[0], entries[2]):
-        assert entry.outcome.exit_code == -1
-        assert isinstance(entry.outcome, Failed)
-        assert entry.outcome.message == "canceled"
+        assert entry.result.outcome.exit_code == -1
+        assert isinstance(entry.result.outcome, Failed)
+        assert entry.result.outcome.message == "canceled"
     assert len(runs.started) == 2
 
 
@@ -175,8 +175,8 @@ def test_what_cannot_be_started_fails_its_own_entry() -> None:
     runs = FakeRuns({"claude": saying("a"), "codex": missing})
     entries = finished(orchestrator(runs).parallel(Parallel(prompts("codex", "claude")), Caller()))
     assert codes(entries) == ["backend_unavailable", "ok"]
-    assert entries[0].outcome.exit_code == 1
-    assert entries[0].run_id == ""
+    assert entries[0].result.outcome.exit_code == 1
+    assert entries[0].run.run_id == ""
 
 
 def test_a_fault_of_ours_fails_its_own_entry() -> None:
@@ -258,7 +258,7 @@ def test_a_slow_taker_slows_the_runs_and_loses_nothing() -> None:
     assert given < count
     events: list[Event] = [event for part in parts if part is not None for event in part.events]
     assert len(events) == count
-    assert ensemble.entries[0].output == "x" * count
+    assert ensemble.entries[0].result.output == "x" * count
 
 
 def test_text_beyond_the_limit_ends_the_run() -> None:
@@ -273,7 +273,7 @@ def test_after_the_deadline_nothing_is_started() -> None:
     ensemble = orchestrator(runs).parallel(Parallel(prompts("claude", "claude")), Caller(None, Deadline(0.0)))
     entries = finished(ensemble)
     assert codes(entries) == ["timeout", "timeout"]
-    assert [entry.outcome.exit_code for entry in entries] == [-1, -1]
+    assert [entry.result.outcome.exit_code for entry in entries] == [-1, -1]
     assert runs.started == []
 
 
@@ -301,7 +301,7 @@ def test_a_chain_hands_on_what_was_said() -> None:
     entries = finished(orchestrator(runs).chain(request, Caller()))
     said = "one {{previous}}"
     assert sent(runs) == ["start", f"<{said}> and <{said}>", f"last: {said}"]
-    assert [(entry.index, entry.name) for entry in entries] == [(0, "s0"), (1, "s1"), (2, "s2")]
+    assert [(entry.task.index, entry.task.name) for entry in entries] == [(0, "s0"), (1, "s1"), (2, "s2")]
 
 
 def test_a_chain_hands_on_the_last_success() -> None:
@@ -338,7 +338,7 @@ def test_a_timeout_keeps_the_finished_steps() -> None:
     chain = [*steps("a"), *steps("b", backend="codex"), *steps("c")]
     entries = finished(orchestrator(runs).chain(Chain(chain), caller))
     assert codes(entries) == ["ok", "timeout"]
-    assert entries[0].output == "a"
+    assert entries[0].result.output == "a"
 
 
 def test_a_client_that_leaves_ends_the_chain(client: tuple[socket.socket, socket.socket]) -> None:
@@ -404,7 +404,11 @@ def test_compare_asks_each_backend_with_its_model() -> None:
     runs = FakeRuns({"claude": saying("a"), "codex": saying("b"), "gemini": saying("c")})
     request = Compare("hello", ["gemini", "claude", "codex"], model="m", models={"codex": "n"})
     entries = finished(orchestrator(runs).compare(request, Caller()))
-    assert [(entry.backend, entry.output) for entry in entries] == [("gemini", "c"), ("claude", "a"), ("codex", "b")]
+    assert [(entry.run.backend, entry.result.output) for entry in entries] == [
+        ("gemini", "c"),
+        ("claude", "a"),
+        ("codex", "b"),
+    ]
     models = {run.backend: run.plan.options.model for run in runs.started}
     assert models == {"claude": "m", "codex": "n", "gemini": "m"}
 
@@ -447,7 +451,7 @@ def test_a_dry_run_starts_nothing() -> None:
     ):
         entries = finished(ensemble)
         assert codes(entries) == ["ok"]
-        assert "<stdin>" in entries[0].output
+        assert "<stdin>" in entries[0].result.output
     assert runs.started == []
 
 
