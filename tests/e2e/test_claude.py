@@ -75,7 +75,17 @@ def test_a_prompt_is_text(prompt: str, real_server: Server, model_server: ModelS
     assert answer["exit_code"] == 0, answer
 
 
-def test_without_the_settings_the_file_would_be_read(
+@pytest.mark.parametrize("fields", [{"max_tokens": 99}, {"system_prompt": "be"}, {"max_turns": 3}, {"model": MODEL}])
+def test_a_prompt_stays_text_whatever_the_options(
+    fields: dict[str, Any], real_server: Server, model_server: ModelServer, project: Path
+) -> None:
+    real_server.client.prompt("look at @secret.txt now", workdir=str(project), **fields)
+    (received,) = model_server.asked()
+    assert "look at @secret.txt now" in texts_of(received)
+    assert SECRET.encode() not in received.body
+
+
+def test_without_the_guard_the_file_would_be_read(
     cli_environment: dict[str, str], model_server: ModelServer, project: Path
 ) -> None:
     """The witness: the folder's settings undo what stands in the environment alone."""
@@ -272,12 +282,12 @@ def test_every_allowed_flag_is_one_of_claudes(cli_environment: dict[str, str], t
     [
         ("FAKE:401", "backend_auth_failed", 5),
         ("FAKE:403", "backend_auth_failed", 5),
-        ("FAKE:404", "unknown_model", 5),
+        ("FAKE:404", "unknown_model", 60),
         ("FAKE:429", "rate_limited", 60),
         ("FAKE:500", "backend_failed", 60),
         ("FAKE:503", "overloaded", 60),
         ("FAKE:529", "overloaded", 60),
-        ("FAKE:toolong", "context_too_long", 5),
+        ("FAKE:toolong", "context_too_long", 60),
     ],
 )
 def test_the_providers_failures_are_told_in_time(words: str, code: str, limit_s: float, real_server: Server) -> None:

@@ -1,7 +1,8 @@
 """claude (Claude Code), spoken to in stream-json both ways.
 
-``backend`` says what to start, ``options`` what it is told by other ways than flags, ``conversation`` talks to it,
-``answer`` puts its text together, ``accounts`` adds up its tokens, ``failures`` reads its excuses.
+``backend`` says what to start, ``options`` what it is told by other ways than flags, ``conversation`` talks to it in
+the lines of ``wire``.  ``answer`` puts its text together, ``accounts`` adds up its tokens, ``failures`` reads its
+excuses.
 """
 
 from services.backends.claude.backend import ClaudeBackend

@@ -2,7 +2,9 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 from services.backends.base import Paragraphs
 from services.backends.lenient import mapping, text
@@ -66,7 +68,8 @@ class Answer:
             case "text":
                 return self._whole_text(text(block.get("text")), message_id)
             case "thinking":
-                return _think(text(block.get("thinking")).removeprefix(self._thoughts.take()))
+                whole, begun = text(block.get("thinking")), self._thoughts.take()
+                return _think(whole[begun.length :] if begun.begins(whole) else whole)
             case "tool_use":
                 return [tool_use(block)]
         return NO_EVENTS
@@ -77,12 +80,12 @@ class Answer:
         When a stream breaks off, claude asks again without one: the text then comes as another message, which may go on
         where the stream ended, or be a different one altogether.
         """
-        streamed = self._text.take()
-        if streamed and whole.startswith(streamed):
+        begun = self._text.take()
+        if begun.length and begun.begins(whole):
             self._message_id = message_id
-            return self._say(whole[len(streamed) :])
+            return self._say(whole[begun.length :])
         self._enter(message_id)
-        if streamed:
+        if begun.length:
             self._paragraphs.new_message()
         return self._say(whole)
 
@@ -96,11 +99,28 @@ class Answer:
         return self._paragraphs.text(piece)
 
 
+@dataclass(slots=True)
+class Beginning:
+    """The beginning of a text: how long it is and its checksum, for it may be longer than memory should hold."""
+
+    length: int = 0
+    checksum: int = 0
+
+    def add(self, piece: str) -> None:
+        """The text goes on."""
+        self.length += len(piece)
+        self.checksum = crc32(piece.encode(), self.checksum)
+
+    def begins(self, whole: str) -> bool:
+        """Whether this text begins with it."""
+        return crc32(whole[: self.length].encode()) == self.checksum
+
+
 class Streamed:
-    """The pieces of blocks of one kind whose whole is still to come."""
+    """What has been passed on of the blocks of one kind whose whole is still to come."""
 
     def __init__(self) -> None:
-        self._blocks: deque[list[str]] = deque()
+        self._blocks: deque[Beginning] = deque()
 
     def clear(self) -> None:
         """Forget blocks that will not be completed."""
@@ -108,17 +128,17 @@ class Streamed:
 
     def begin(self) -> None:
         """Another block begins."""
-        self._blocks.append([])
+        self._blocks.append(Beginning())
 
     def add(self, piece: str) -> None:
         """A piece of the latest block has been passed on."""
         if not self._blocks:
             self.begin()
-        self._blocks[-1].append(piece)
+        self._blocks[-1].add(piece)
 
-    def take(self) -> str:
+    def take(self) -> Beginning:
         """What has been passed on of the oldest open block, which is complete now."""
-        return "".join(self._blocks.popleft()) if self._blocks else ""
+        return self._blocks.popleft() if self._blocks else Beginning()
 
 
 def tool_use(block: Mapping[str, Any]) -> ToolUse:

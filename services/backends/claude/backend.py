@@ -1,11 +1,10 @@
 """What to start for a prompt to claude."""
 
-import orjson
-
 from services.backends.base import Backend, Conversation, Options, Spawn
 from services.backends.claude.conversation import ClaudeConversation
 from services.backends.claude.failures import LOGIN_HINT
-from services.backends.claude.options import guards, settings, split_extra
+from services.backends.claude.options import EXTRA_FLAGS, guards, split_extra
+from services.backends.claude.wire import variables
 from services.settings import ApprovalMode
 
 COMMAND = (
@@ -20,22 +19,6 @@ COMMAND = (
 """What every run has: ``--verbose`` is a condition of stream-json, and stays silent otherwise."""
 
 PERMISSION_MODES: dict[ApprovalMode, str] = {"auto": "acceptEdits", "none": "dontAsk", "always": "default"}
-
-EXTRA_FLAGS = {
-    "--model": True,
-    "--verbose": False,
-    "--max-turns": True,
-    "--system-prompt": True,
-    "--append-system-prompt": True,
-    "--permission-mode": True,
-    "--allowed-tools": True,
-    "--allowedTools": True,
-    "--disallowed-tools": True,
-    "--effort": True,
-    "--fallback-model": True,
-    "--max-budget-usd": True,
-}
-"""What a request may add in ``extra``."""
 
 NO_SANDBOX = "sandbox_mode: claude has no sandbox of its own, so it runs with the rights of the server's user"
 
@@ -68,11 +51,11 @@ class ClaudeBackend(Backend):
 
     def spawn(self, options: Options) -> Spawn:
         """The command for these options; the system prompt and ``max_tokens`` are told to the process later."""
-        guarding = guards(options)
         return Spawn(
-            argv=(*COMMAND, f"--settings={orjson.dumps(settings(guarding)).decode()}", *_flags(options)),
+            argv=(*COMMAND, *_flags(options)),
             cwd=options.workdir,
-            environment=(*guarding, ("DISABLE_AUTOUPDATER", "1")),
+            environment=(*guards(options), ("DISABLE_AUTOUPDATER", "1")),
+            opening=variables(guards(options)),
             warnings=(NO_SANDBOX,) if options.sandbox_mode != "default" else (),
         )
 

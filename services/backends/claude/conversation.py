@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from services.backends.base import Conversation, Options, Phase
 from services.backends.claude.accounts import Accounts
 from services.backends.claude.answer import NO_EVENTS, Answer, tool_use
 from services.backends.claude.failures import Retries, classify, explain, reason_of
-from services.backends.claude.options import limits, settings, system_prompts
+from services.backends.claude.options import limits, system_prompts
+from services.backends.claude.wire import control, question, refusal, variables
 from services.backends.lenient import NOTHING, count, items, mapping, number, parse_object, text
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Progress, StopReason, ToolResult, Usage
@@ -51,23 +50,14 @@ class ClaudeConversation(Conversation):
     def start(self) -> None:
         """Queue the system prompts, the limit and the prompt; claude takes them in order, no answer is waited for."""
         if prompts := system_prompts(self._options):
-            self._request("initialize", **prompts)
-        if variables := limits(self._options):
-            self._request("apply_flag_settings", settings=settings(variables))
-        # A text that begins with a slash is a command to claude; behind a newline it is a text.
-        prompt = f"\n{self._prompt}" if self._prompt.startswith("/") else self._prompt
-        self._say({"type": "user", "message": {"role": "user", "content": prompt}})
+            self.send(control("initialize", **prompts))
+        if values := limits(self._options):
+            self.send(variables(values))
+        self.send(question(self._prompt))
 
     def interrupt(self) -> signal.Signals:
         """SIGINT: it also ends the shells of claude's tools, and works when claude does not read its stdin."""
         return signal.SIGINT
-
-    def _request(self, subtype: str, **fields: object) -> None:
-        request = {"subtype": subtype, **fields}
-        self._say({"type": "control_request", "request_id": subtype, "request": request})
-
-    def _say(self, message: Mapping[str, object]) -> None:
-        self.send(orjson.dumps(message) + b"\n")
 
     # ------------------------------------------------------------------ listening
 
@@ -112,7 +102,7 @@ class ClaudeConversation(Conversation):
         """
         if self._options.max_tokens or self._options.allowed_tools == ():
             self._limit_reached = True
-            self._request("interrupt")
+            self.send(control("interrupt"))
         else:
             self._answer.cut_off()
 
@@ -159,9 +149,8 @@ class ClaudeConversation(Conversation):
         return NO_EVENTS
 
     def _on_control_request(self, line: Mapping[str, Any]) -> Sequence[Event]:
-        """A question to us (for a permission, for input to an MCP server): nobody is there to answer."""
-        refusal = {"subtype": "error", "request_id": text(line.get("request_id")), "error": "nobody is there to ask"}
-        self._say({"type": "control_response", "response": refusal})
+        """A question to us."""
+        self.send(refusal(text(line.get("request_id"))))
         return NO_EVENTS
 
     # ------------------------------------------------------------------ ending

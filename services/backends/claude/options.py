@@ -1,13 +1,27 @@
 """The options of a run that reach claude by another way than a flag of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from services.backends.base import Options
 
 SYSTEM_FLAG = "--system-prompt"
 APPEND_FLAG = "--append-system-prompt"
-
+EXTRA_FLAGS = {
+    "--model": True,
+    "--verbose": False,
+    "--max-turns": True,
+    "--system-prompt": True,
+    "--append-system-prompt": True,
+    "--permission-mode": True,
+    "--allowed-tools": True,
+    "--allowedTools": True,
+    "--disallowed-tools": True,
+    "--effort": True,
+    "--fallback-model": True,
+    "--max-budget-usd": True,
+}
+"""What a request may add in ``extra``, and whether a value follows."""
 
 Variables = tuple[tuple[str, str], ...]
 
@@ -15,22 +29,17 @@ Variables = tuple[tuple[str, str], ...]
 def guards(options: Options) -> Variables:
     """The variables that keep a prompt a text, and a failure quick.
 
-    Without attachments claude reads no file that a prompt names by ``@path``.
+    Without attachments claude reads no file that a prompt names by ``@path``.  In the environment of the process they
+    are not safe: a ``.claude/settings.json`` in the folder of the run, even one that appears later, wins over it.
     """
     return (("CLAUDE_CODE_DISABLE_ATTACHMENTS", "1"), ("CLAUDE_CODE_MAX_RETRIES", str(options.max_retries)))
 
 
-def settings(variables: Variables) -> Mapping[str, Mapping[str, str]]:
-    """The variables as settings of claude's command line, which no file can undo.
-
-    The process's environment alone does not do: a ``.claude/settings.json`` in the folder of the run wins over it.
-    """
-    return {"env": dict(variables)}
-
-
 def limits(options: Options) -> Variables:
-    """The variables that can be told after the process was started."""
-    return (("CLAUDE_CODE_MAX_OUTPUT_TOKENS", str(options.max_tokens)),) if options.max_tokens else ()
+    """The variables that depend on the prompt, with the guards, whose place they take; none when nothing is limited."""
+    if not options.max_tokens:
+        return ()
+    return (*guards(options), ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", str(options.max_tokens)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +52,36 @@ class Extra:
 
 
 def split_extra(words: Sequence[str]) -> Extra:
-    """Sort extra flags, given as ``--flag value`` or ``--flag=value``, each of them checked before."""
+    """Sort extra flags, given as ``--flag value`` or ``--flag=value``.
+
+    Those of a request were checked before; those of the configuration may be any, also with several values.
+    """
     flags: list[str] = []
     prompts = {SYSTEM_FLAG: "", APPEND_FLAG: ""}
     for flag, value in _pairs(words):
         if flag in prompts:
-            prompts[flag] = value or ""
+            prompts[flag] = value
         else:
-            flags.append(flag if value is None else f"{flag}={value}")
+            flags.append(f"{flag}={value}" if value else flag)
     return Extra(tuple(flags), prompts[SYSTEM_FLAG], prompts[APPEND_FLAG])
 
 
-def _pairs(words: Sequence[str]) -> list[tuple[str, str | None]]:
-    pairs: list[tuple[str, str | None]] = []
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each flag with its value ("" for none), once for each of several values."""
+    flag, open_flag = "", False
     for word in words:
-        if word.startswith("-"):
+        if word.startswith("-") and not (open_flag and EXTRA_FLAGS.get(flag)):
+            if open_flag:
+                yield flag, ""
             flag, separator, value = word.partition("=")
-            pairs.append((flag, value if separator else None))
-        elif pairs:
-            pairs[-1] = (pairs[-1][0], word)
-    return pairs
+            open_flag = not separator
+            if separator:
+                yield flag, value
+        elif flag:
+            yield flag, word
+            open_flag = False
+    if open_flag:
+        yield flag, ""
 
 
 def system_prompts(options: Options) -> dict[str, str]:

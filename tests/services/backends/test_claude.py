@@ -353,13 +353,14 @@ def test_a_system_prompt_of_the_extra_flags_wins() -> None:
 
 def test_max_tokens_is_told_after_the_start() -> None:
     request, _ = sent(talk(replace(PLAIN, max_tokens=555)))
-    env = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "555"}
-    assert request["request"] == {"subtype": "apply_flag_settings", "settings": {"env": env}}
+    assert request["request"]["subtype"] == "apply_flag_settings"
+    assert request["request"]["settings"]["env"]["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "555"
 
 
-def test_a_refused_request_ends_the_run() -> None:
+@pytest.mark.parametrize("request_id", ["initialize", "apply_flag_settings"])
+def test_a_refused_request_ends_the_run(request_id: str) -> None:
     conversation = talk(replace(PLAIN, system_prompt="be"))
-    refusal = {"subtype": "error", "request_id": "initialize", "error": "Unsupported"}
+    refusal = {"subtype": "error", "request_id": request_id, "error": "Unsupported"}
     conversation.receive(*say({"type": "control_response", "response": refusal}))
     assert conversation.phase is Phase.ABANDONED
     outcome = conversation.finish(0, "")
@@ -405,11 +406,19 @@ def test_a_plain_run() -> None:
     assert not plain.warnings
 
 
+GUARD = ("CLAUDE_CODE_DISABLE_ATTACHMENTS", "1")
+
+
 def test_attachments_are_off_where_no_file_can_switch_them_on() -> None:
-    (word,) = [word for word in argv_of(PLAIN) if word.startswith("--settings=")]
-    env = json.loads(word.removeprefix("--settings="))["env"]
-    assert env["CLAUDE_CODE_DISABLE_ATTACHMENTS"] == "1"
-    assert env.items() <= dict(spawn(PLAIN).environment).items()
+    request = json.loads(spawn(PLAIN).opening)["request"]
+    assert request["subtype"] == "apply_flag_settings"
+    assert GUARD in request["settings"]["env"].items()
+    assert GUARD in spawn(PLAIN).environment
+
+
+def test_a_limit_does_not_take_the_place_of_the_guard() -> None:
+    request, _ = sent(talk(replace(PLAIN, max_tokens=5)))
+    assert GUARD in request["request"]["settings"]["env"].items()
 
 
 def test_retries_are_limited() -> None:
@@ -442,6 +451,19 @@ def test_extra_flags_come_last_in_one_word_each() -> None:
     extra = ("--verbose", "--model", "b", "--max-budget-usd=1", "--allowedTools", "Bash(ls *) Read")
     flags = argv_of(replace(PLAIN, model="a", extra=extra))
     assert flags[-5:] == ["--model=a", "--verbose", "--model=b", "--max-budget-usd=1", "--allowedTools=Bash(ls *) Read"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "flags"),
+    [
+        (("--add-dir", "/a", "/b", "--effort", "low"), ["--add-dir=/a", "--add-dir=/b", "--effort=low"]),
+        (("--append-system-prompt", "- be brief", "--ide"), ["--ide"]),
+        (("--effort=low", "--ide"), ["--effort=low", "--ide"]),
+        (("stray", "--ide"), ["--ide"]),
+    ],
+)
+def test_flags_of_the_configuration_may_be_any(extra: tuple[str, ...], flags: list[str]) -> None:
+    assert flags_of(replace(PLAIN, extra=extra)) == flags
 
 
 def test_a_sandbox_is_not_to_be_had() -> None:
