@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 from app import __version__
@@ -54,10 +55,20 @@ def _on_starting(settings: Mapping[str, Any], arbiter: Any) -> None:
         given = arbiter.cfg.settings[name].get()
         if given != settings[name]:
             refuse(f"gunicorn's {name} is {given}, the configuration makes it {settings[name]}: set it there alone")
+    _make_home(source.current().home)
     make_undumpable()
     become_subreaper()
     instance_id()  # now, so that the workers inherit it
     arbiter.reload = partial(_reload, arbiter, arbiter.reload)
+
+
+def _make_home(home: Path) -> None:
+    """The folder of all that is ours, for this user alone."""
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        refuse(f"configuration error: the home folder {home} cannot be made: {error.strerror} (CLINVK_HOME moves it)")
 
 
 def _when_ready(arbiter: Any) -> None:

@@ -64,6 +64,20 @@ def test_an_address_given_to_gunicorn_is_fine_when_there_are_keys(start: Start) 
     wait_until(lambda: answers(running), 20)
 
 
+def test_the_home_folder_is_made_for_this_user_alone(start: Start, tmp_path: Path) -> None:
+    home = tmp_path / "new" / "home"
+    start(environ={"CLINVK_HOME": str(home)})
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_home_folder_that_cannot_be_made_is_told(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    running = start(environ={"CLINVK_HOME": str(tmp_path / "file")}, wait=False)
+    assert finish(running) == 2
+    assert "the home folder" in running.log
+    assert "cannot be made: File exists (CLINVK_HOME moves it)" in running.log
+
+
 # ---------------------------------------------------------------------- HUP
 
 
