@@ -5,10 +5,12 @@ import select
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
+from io import StringIO
 
 from services.channel import Channel
 from services.deadline import Deadline
@@ -27,6 +29,7 @@ LOOK_AT_CLIENT_S = 0.5
 WAITING_BATCHES = 64
 CANCELED = Failed(ErrorCode.CANCELED, "canceled", -1)
 CLIENT_GONE = Failed(ErrorCode.CANCELED, "the client went away", -1)
+BROKEN = Failed(ErrorCode.INTERNAL, "an error of the server; its log says more under this request id", -1)
 TIMED_OUT = Failed(ErrorCode.TIMEOUT, "the request timed out before this was started", -1)
 NO_PREVIOUS = Failed(ErrorCode.INVALID_REQUEST, "no step before this one succeeded: there is no previous output")
 
@@ -126,7 +129,7 @@ class Ensemble(ABC):
         if self._stopped is None and self._caller.is_gone:
             self.stop(CLIENT_GONE)
         if self._stopped is None and self._caller.deadline.passed:
-            self.stop(TIMED_OUT)
+            return TIMED_OUT  # what goes on finds that out for itself
         return self._stopped
 
     def _open(self, plan: Plan) -> Running:
@@ -153,27 +156,34 @@ class Ensemble(ABC):
         if stopped is not None:
             run.cancel(stopped.message)
 
-    def _follow(self, task: Task, run: Running) -> Iterator[Part | None]:
-        """The events of a started run; keeps its entry."""
-        pieces: list[str] = []
-        size = 0
+    def _perform(self, task: Task, begin: Callable[[], Running]) -> Iterator[Part | None]:
+        """The events of a task's run, from its start; keeps its entry.  A fault of ours is a failure of the task."""
+        run: Running = StandIn.not_started(task.plan.prompt, BROKEN)
+        output = StringIO()
         try:
+            run = begin()
             with run:
                 for batch in run.batches():
-                    for event in batch:
-                        match event:
-                            case Message(text):
-                                pieces.append(text)
-                                size += len(text)
-                            case Done() | Failed():
-                                result = Result("".join(pieces), event, run.duration_ms)
-                                self._entries[task.index] = Entry(task, run, result)
-                    if size > self._limits.max_output_bytes:
+                    self._note(task, run, batch, output)
+                    if output.tell() > self._limits.max_output_bytes:
                         run.cancel(f"canceled: more than {self._limits.max_output_bytes >> 20} MiB of text")
                     yield Part(task.index, run, batch) if batch else None
+        except Exception:
+            log.exception("task %d broke", task.index)
+            self._note(task, run, [BROKEN], output)
+            yield Part(task.index, run, [BROKEN])
         finally:
             with self._lock:
                 self._live.discard(run)
+
+    def _note(self, task: Task, run: Running, batch: Sequence[Event], output: StringIO) -> None:
+        """Keep what a batch adds to the output, and with the last one the entry."""
+        for event in batch:
+            match event:
+                case Message(text):
+                    output.write(text)
+                case Done() | Failed():
+                    self._entries[task.index] = Entry(task, run, Result(output.getvalue(), event, run.duration_ms))
 
 
 class SideBySide(Ensemble):
@@ -227,19 +237,11 @@ class SideBySide(Ensemble):
 
     def _work(self, task: Task) -> None:
         """Run one task in a thread of its own."""
-        try:
-            run = self._open_in_turn(task)
-            for part in self._follow(task, run):
-                if part is not None:
-                    self._channel.put(part)
-            if self._fail_fast and isinstance(self._entries[task.index].result.outcome, Failed):
-                self.stop(CANCELED)
-        except Exception:
-            log.exception("task %d broke", task.index)
-            failed = Failed(ErrorCode.INTERNAL, "an error of the server; its log says more", -1)
-            for part in self._follow(task, StandIn.not_started(task.plan.prompt, failed)):
-                if part is not None:
-                    self._channel.put(part)
+        for part in self._perform(task, partial(self._open_in_turn, task)):
+            if part is not None:
+                self._channel.put(part)
+        if self._fail_fast and isinstance(self._entries[task.index].result.outcome, Failed):
+            self.stop(CANCELED)
 
     def _open_in_turn(self, task: Task) -> Running:
         """Start the run of a task once the tasks before it have been started."""
@@ -272,7 +274,7 @@ class OneByOne(Ensemble):
         """The events of one step after the other; None is a heartbeat."""
         previous: str | None = None
         for task in self._tasks:
-            yield from self._follow(task, self._open_step(task, previous))
+            yield from self._perform(task, partial(self._open_step, task, previous))
             result = self._entries[task.index].result
             if isinstance(result.outcome, Done):
                 previous = result.output

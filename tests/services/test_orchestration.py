@@ -360,6 +360,18 @@ def test_what_was_said_may_be_too_much_for_the_next() -> None:
     assert codes(finished(orchestrator(runs).chain(Chain(chain), Caller()))) == ["ok", "invalid_request"]
 
 
+def test_a_fault_of_ours_fails_its_own_step() -> None:
+    def burst(_: FakeRun) -> Batch:
+        raise ZeroDivisionError
+
+    runs = FakeRuns({"claude": saying("a"), "codex": [[Message("half")], burst]})
+    chain = [*steps("a"), *steps("b", backend="codex"), *steps("c {{previous}}")]
+    entries = finished(orchestrator(runs).chain(Chain(chain), Caller()))
+    assert codes(entries) == ["ok", "internal", "ok"]
+    assert entries[1].result.output == "half"
+    assert sent(runs)[-1] == "c a"
+
+
 def test_a_chain_that_is_closed_ends_its_run() -> None:
     runs = FakeRuns({"claude": saying("a", "b")})
     parts = orchestrator(runs).chain(Chain(steps("a", "b")), Caller()).parts()
