@@ -16,7 +16,7 @@ COMMAND = (
 unbounded retries, a network that is down is waited for without end."""
 
 MAX_PROMPT_CHARS = 1_048_576
-"""codex refuses more; what comes into a thread by another way than a turn's input it shortens in silence."""
+"""codex refuses more."""
 
 
 class CodexBackend(Backend):

@@ -10,12 +10,20 @@ from services.backends.base import Conversation, Options, Phase
 from services.backends.codex.answer import NO_EVENTS, Answer, Thoughts
 from services.backends.codex.failures import failure_of, provider_refused
 from services.backends.codex.items import tool_result, tool_use, usage_of
-from services.backends.codex.requests import Request, interrupt, refusal, start_thread, start_turn
+from services.backends.codex.requests import (
+    Request,
+    add_prompt,
+    interrupt,
+    is_plain,
+    refusal,
+    start_thread,
+    start_turn,
+)  # fmt: skip
 from services.backends.lenient import mapping, parse_object, text
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Progress, StopReason, TokenUsage, ToolResult, ToolUse, Usage
 
-NEEDED = (Request.INITIALIZE, Request.INITIALIZE_AND_START_THREAD, Request.START_THREAD, Request.START_TURN)
+NEEDED = tuple(request for request in Request if request is not Request.INTERRUPT)
 """The requests without which there is no run."""
 
 WEBSOCKET_RETRIES = 5
@@ -23,6 +31,9 @@ WEBSOCKET_RETRIES = 5
 
 RETRY_PATIENCE_S = 20.0
 """How long an announced retry may take to show an effect: a provider can ask for a wait of minutes."""
+
+PROMPT_TOO_LONG = Failed(ErrorCode.CONTEXT_TOO_LONG, "the prompt is too long for the context window of codex's model")
+"""codex would shorten a prompt that is in the thread already, without a word, before it asks the model."""
 
 TRUNCATED = "Incomplete response returned, reason: max_output_tokens"
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
@@ -90,13 +101,19 @@ class CodexConversation(Conversation):
         elif request == Request.INITIALIZE:
             self.send(start_thread(self._options))
         elif request == Request.START_THREAD:
-            self._thread_id = text(mapping(result.get("thread")).get("id"))
-            self._has_websockets = result.get("modelProvider") == "openai"
-            self.send(start_turn(self._thread_id, self._prompt))
-            return [Init(text(result.get("model")), self._thread_id)]
+            return self._on_thread(result)
+        elif request == Request.ADD_PROMPT:
+            self.send(start_turn(self._thread_id))
         elif request == Request.START_TURN:
             self._turn_id = text(mapping(result.get("turn")).get("id"))
         return NO_EVENTS
+
+    def _on_thread(self, result: Mapping[str, Any]) -> Sequence[Event]:
+        self._thread_id = text(mapping(result.get("thread")).get("id"))
+        self._has_websockets = result.get("modelProvider") == "openai"
+        ask = start_turn if is_plain(self._prompt) else add_prompt
+        self.send(ask(self._thread_id, self._prompt))
+        return [Init(text(result.get("model")), self._thread_id)]
 
     def _on_notification(self, method: str, params: Mapping[str, Any]) -> Sequence[Event]:
         match method:
@@ -127,6 +144,9 @@ class CodexConversation(Conversation):
 
     def _on_item_started(self, item: Mapping[str, Any]) -> Sequence[Event]:
         self._failure = None
+        if item.get("type") == "contextCompaction" and not self._responses and not is_plain(self._prompt):
+            self._failure = PROMPT_TOO_LONG
+            self.phase = Phase.ABANDONED
         use = tool_use(item)
         if use is None:
             return NO_EVENTS

@@ -57,8 +57,9 @@ class Request(IntEnum):
     INITIALIZE_AND_START_THREAD = 2
     """For a greeting that the opening of the thread follows at once."""
     START_THREAD = 3
-    START_TURN = 4
-    INTERRUPT = 5
+    ADD_PROMPT = 4
+    START_TURN = 5
+    INTERRUPT = 6
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
@@ -99,9 +100,21 @@ def start_thread(options: Options) -> bytes:
     return encode({"id": Request.START_THREAD, "method": "thread/start", "params": params})
 
 
-def start_turn(thread_id: str, prompt: str) -> bytes:
-    """Ask the prompt, which is a text to codex whatever it holds."""
-    params = {"threadId": thread_id, "input": [{"type": "text", "text": prompt}]}
+def is_plain(prompt: str) -> bool:
+    """Whether the input of a turn takes the prompt for a text: ``$name`` in it would add the text of a skill."""
+    return "$" not in prompt
+
+
+def add_prompt(thread_id: str, prompt: str) -> bytes:
+    """Put the prompt into the thread as a message of the user, in which nothing is looked for."""
+    message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": prompt}]}
+    params = {"threadId": thread_id, "items": [message]}
+    return encode({"id": Request.ADD_PROMPT, "method": "thread/inject_items", "params": params})
+
+
+def start_turn(thread_id: str, prompt: str | None = None) -> bytes:
+    """Ask the prompt, or what the thread ends with."""
+    params = {"threadId": thread_id, "input": [] if prompt is None else [{"type": "text", "text": prompt}]}
     return encode({"id": Request.START_TURN, "method": "turn/start", "params": params})
 
 

@@ -54,6 +54,7 @@ SUCCESSES: dict[str, StopReason] = {
     "helper": "end_turn",
     "image-view": "end_turn",
     "mcp": "end_turn",
+    "skill-name": "end_turn",
     "system-prompts": "end_turn",
     "talk-tool-talk": "end_turn",
     "text": "end_turn",
@@ -88,6 +89,7 @@ FAILURES: dict[str, tuple[ErrorCode, str]] = {
     "no-credentials": (ErrorCode.BACKEND_AUTH_FAILED, "Missing environment variable: `OPENAI_API_KEY`. Set it"),
     "no-provider": (ErrorCode.BACKEND_FAILED, "Connection failed"),
     "overloaded-in-stream": (ErrorCode.OVERLOADED, "at capacity"),
+    "prompt-too-long": (ErrorCode.CONTEXT_TOO_LONG, "the prompt is too long"),
     "quota": (ErrorCode.RATE_LIMITED, "Quota exceeded"),
     "rate-limit-in-stream": (ErrorCode.RATE_LIMITED, "rate limit exceeded"),
     "unknown-model": (ErrorCode.UNKNOWN_MODEL, "The model 'no-such-model' does not exist"),
@@ -356,6 +358,15 @@ def test_flags_in_both_spellings(flags: dict[str, str], joined: bool) -> None:
     assert flag_values(words) == flags or (not joined and any("=" in word for word in words))
 
 
+def test_a_prompt_with_a_dollar_is_put_where_no_skill_is_looked_for() -> None:
+    run = RecordedRun.load("skill-name")
+    *_, added, turn = run.replay().sent
+    assert added["method"] == "thread/inject_items"
+    assert added["params"]["items"][0]["content"] == [{"type": "input_text", "text": run.prompt}]
+    assert turn["method"] == "turn/start"
+    assert turn["params"]["input"] == []
+
+
 # ---------------------------------------------------------------------- codex's own requests
 
 
@@ -396,7 +407,7 @@ def test_an_interrupt_without_a_turn_is_a_signal() -> None:
     assert BACKEND.conversation(options(), "hello").interrupt() is signal.SIGTERM
 
 
-@pytest.mark.parametrize("request_id", list(Request)[:4])
+@pytest.mark.parametrize("request_id", sorted({*Request} - {Request.INTERRUPT}))
 def test_a_refused_request_ends_the_run(request_id: Request) -> None:
     conversation = BACKEND.conversation(options(), "hello")
     error = {"code": -32600, "message": "failed to load configuration"}
