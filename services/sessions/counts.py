@@ -5,8 +5,10 @@ A sum is over as many rows as there are kinds (owners by backends by states), ne
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.sessions.records import Session, Status
@@ -42,11 +44,17 @@ def recount(connection: Connection, *, before: Iterable[Session] = (), after: It
 
 def total(connection: Connection, owner: str | None, backend: str = "", status: Status | None = None) -> int:
     """How many sessions match; None and "" match all."""
+    query = _total_query(owner is not None, bool(backend), status is not None)
+    return int(connection.execute(query, {"owner": owner, "backend": backend, "status": status}).scalar_one())
+
+
+@cache
+def _total_query(of_owner: bool, of_backend: bool, in_status: bool) -> Select[Any]:
     query = select(func.coalesce(func.sum(_COLUMNS.number), 0))
-    if owner is not None:
-        query = query.where(_COLUMNS.owner == owner)
-    if backend:
-        query = query.where(_COLUMNS.backend == backend)
-    if status is not None:
-        query = query.where(_COLUMNS.status == status)
-    return int(connection.execute(query).scalar_one())
+    if of_owner:
+        query = query.where(_COLUMNS.owner == bindparam("owner"))
+    if of_backend:
+        query = query.where(_COLUMNS.backend == bindparam("backend"))
+    if in_status:
+        query = query.where(_COLUMNS.status == bindparam("status"))
+    return query

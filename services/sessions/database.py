@@ -18,6 +18,7 @@ from services.sessions.migrations import migrate
 DEFAULT_LOCK_TIMEOUT_S = 5.0
 _RETRY_S = 0.02
 _POOL_SIZE = 16
+_PROBE_FILLER = "-" * 64 * 1024  # on a full disk there may be room for a byte, and for no session
 
 
 class Database:
@@ -64,7 +65,9 @@ class Database:
             raise failure
         try:
             with self.writing() as connection:
-                connection.execute(text("UPDATE clinvk_schema SET version = version"))
+                connection.execute(text("INSERT INTO write_probe (filler) VALUES (:filler)"), {"filler": _PROBE_FILLER})
+            with self.writing() as connection:
+                connection.execute(text("DELETE FROM write_probe"))
         finally:
             self._probing.release()
 
@@ -145,7 +148,7 @@ def _url(url_or_path: str | Path) -> URL:
         return URL.create("sqlite", database=str(url_or_path))
     try:
         url = make_url(url_or_path.replace("postgres://", "postgresql://", 1))
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise StoreError("session.database_url is not a URL of the form postgresql://user@host/name") from None
     match url.get_backend_name():
         case "postgresql":

@@ -28,7 +28,7 @@ def create_sessions(connection: Connection) -> None:
         connection,
         """
         CREATE TABLE sessions (
-            id TEXT BYTEWISE PRIMARY KEY,
+            id TEXT BYTEWISE NOT NULL PRIMARY KEY,
             backend TEXT NOT NULL,
             owner TEXT NOT NULL,
             created_at DOUBLE PRECISION NOT NULL,
@@ -109,7 +109,12 @@ def create_turns(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_sessions, count_sessions, create_turns)
+def create_probe(connection: Connection) -> None:
+    """A place to find out whether something can be written."""
+    _run(connection, "CREATE TABLE write_probe (filler TEXT NOT NULL)")
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_sessions, count_sessions, create_turns, create_probe)
 
 
 def migrate(connection: Connection, name: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:

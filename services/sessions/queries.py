@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, insert, select, text, update
@@ -29,6 +30,8 @@ _BY_PREFIX = (
     .order_by(sessions.c.id)
     .limit(2)
 )
+# As an expression, which keeps SQLite from looking through all sessions of the owner instead of the few of the prefix.
+_its_owner = sessions.c.owner.concat("")
 _BY_PREFIX_TO_CHANGE = _BY_PREFIX.with_for_update()
 _CLAIMED = (
     select(sessions)
@@ -53,7 +56,9 @@ def find(connection: Connection, wanted: str, owner: str | None, *, to_change: b
     """
     rows: Sequence[Any] = ()
     if is_session_id(wanted):
-        query = _of(owner, _BY_PREFIX_TO_CHANGE if to_change else _BY_PREFIX)
+        query = _BY_PREFIX_TO_CHANGE if to_change else _BY_PREFIX
+        if owner is not None:
+            query = query.where(_its_owner == bindparam("owner", owner))
         rows = connection.execute(query, {"prefix": wanted, "behind": wanted + _BEHIND_IDS}).all()
     if not rows:
         shown = wanted if len(wanted) <= 40 else wanted[:40] + "…"
@@ -73,16 +78,9 @@ def find_page(
     connection: Connection, owner: str | None, *, backend: str, status: Status | None, limit: int, offset: int
 ) -> list[Session]:
     """The sessions that match, those used last first."""
-    ids = _of(owner, select(sessions.c.id, sessions.c.last_used))
-    if backend:
-        ids = ids.where(sessions.c.backend == backend)
-    if status is not None:
-        ids = ids.where(sessions.c.status == status)
-    # The index alone is enough to skip to the offset; whole rows are read for the page only.
-    page = ids.order_by(sessions.c.last_used.desc(), sessions.c.id.desc()).limit(limit).offset(offset).subquery()
-    query = select(sessions).join(page, sessions.c.id == page.c.id)
-    rows = connection.execute(query.order_by(page.c.last_used.desc(), page.c.id.desc()))
-    return [session_of(row) for row in rows]
+    query = _page_query(owner is not None, bool(backend), status is not None)
+    values = {"owner": owner, "backend": backend, "status": status, "page": limit, "skipped": offset}
+    return [session_of(row) for row in connection.execute(query, values)]
 
 
 def find_unused(connection: Connection, before: float, limit: int) -> list[Session]:
@@ -143,5 +141,17 @@ def remove(connection: Connection, some: Collection[Session]) -> list[Removed]:
     ]
 
 
-def _of(owner: str | None, query: Select[Any]) -> Select[Any]:
-    return query if owner is None else query.where(sessions.c.owner == owner)
+@cache
+def _page_query(of_owner: bool, of_backend: bool, in_status: bool) -> Select[Any]:
+    ids = select(sessions.c.id, sessions.c.last_used).limit(bindparam("page")).offset(bindparam("skipped"))
+    ids = ids.order_by(sessions.c.last_used.desc(), sessions.c.id.desc())
+    if of_owner:
+        ids = ids.where(sessions.c.owner == bindparam("owner"))
+    if of_backend:
+        ids = ids.where(sessions.c.backend == bindparam("backend"))
+    if in_status:
+        ids = ids.where(sessions.c.status == bindparam("status"))
+    # The index alone is enough to skip to the offset; whole rows are read for the page only.
+    page = ids.subquery()
+    query = select(sessions).join(page, sessions.c.id == page.c.id)
+    return query.order_by(page.c.last_used.desc(), page.c.id.desc())

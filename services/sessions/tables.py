@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import orjson
 from sqlalchemy import BigInteger, Boolean, Column, Dialect, Float, Integer, MetaData, Row, Table, Text, TypeDecorator
 
 from services.events import TokenUsage
@@ -40,11 +41,11 @@ sessions = Table(
     "sessions",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("backend", Text, nullable=False),
-    Column("owner", Text, nullable=False),
+    Column("backend", AnyText, nullable=False),
+    Column("owner", AnyText, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("last_used", Float, nullable=False),
-    Column("status", Text, nullable=False),
+    Column("status", AnyText, nullable=False),
     Column("cli_session_id", AnyText, nullable=False),
     Column("working_dir", AnyText, nullable=False),
     Column("private_folder", Boolean, nullable=False),
@@ -54,21 +55,21 @@ sessions = Table(
     Column("turn_count", Integer, nullable=False),
     *_usage_columns(),
     Column("cost_usd", Float),
-    Column("tags", Text, nullable=False),
+    Column("tags", AnyText, nullable=False),
     Column("title", AnyText, nullable=False),
-    Column("metadata", Text, nullable=False),
-    Column("parent_id", Text, nullable=False),
+    Column("metadata", AnyText, nullable=False),
+    Column("parent_id", AnyText, nullable=False),
     Column("expired", Boolean, nullable=False),
-    Column("run_id", Text, nullable=False),
-    Column("worker", Text, nullable=False),
+    Column("run_id", AnyText, nullable=False),
+    Column("worker", AnyText, nullable=False),
 )
 
 session_counts = Table(
     "session_counts",
     metadata,
-    Column("owner", Text, primary_key=True),
-    Column("backend", Text, primary_key=True),
-    Column("status", Text, primary_key=True),
+    Column("owner", AnyText, primary_key=True),
+    Column("backend", AnyText, primary_key=True),
+    Column("status", AnyText, primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
 
@@ -106,9 +107,9 @@ def column_values(changes: Mapping[str, Any]) -> dict[str, Any]:
     if "usage" in values:
         values |= usage_row(values.pop("usage"))
     if "tags" in values:
-        values["tags"] = json.dumps(values["tags"])
+        values["tags"] = json.dumps(values["tags"], ensure_ascii=False)
     if "metadata" in values:
-        values["metadata"] = json.dumps(dict(values["metadata"]))
+        values["metadata"] = json.dumps(dict(values["metadata"]), ensure_ascii=False)
     return values
 
 
@@ -117,8 +118,8 @@ def session_of(row: Row[Any]) -> Session:
     values = dict(zip(_SESSION_COLUMNS, row, strict=True))
     usage = TokenUsage(*[values.pop(name) for name in USAGE])
     status = Status(values.pop("status"))
-    tags = tuple(json.loads(values.pop("tags")))
-    its_metadata = json.loads(values.pop("metadata"))
+    tags = tuple(orjson.loads(values.pop("tags")))
+    its_metadata = orjson.loads(values.pop("metadata"))
     return Session(**values, status=status, usage=usage, tags=tags, metadata=its_metadata)
 
 
