@@ -84,7 +84,7 @@ def stdout_of(name: str) -> list[bytes]:
     return path.read_bytes().split(b"\n") if path.exists() else []
 
 
-ASKED_WITH = {"limit-asked": replace(PLAIN, max_tokens=99)}
+ASKED_WITH = {name: replace(PLAIN, max_tokens=99) for name in ("limit-asked", "limit-in-a-tool-call")}
 """The options of recordings that depend on them."""
 
 
@@ -144,7 +144,10 @@ FAILURES = {
 }
 """The code, the exit code and a part of the message of every recorded failure; every other recording is a success."""
 
-SPECIAL = {"limit-asked", "limit-again-and-again", "limit-of-its-own", "truncate", "refusal", "slash-stdin", "json"}
+SPECIAL = {
+    "json", "limit-again-and-again", "limit-asked", "limit-in-a-tool-call", "limit-of-its-own", "refusal",
+    "slash-stdin", "truncate",
+}  # fmt: skip
 """Successes whose output is not simply the text of the model's messages."""
 
 
@@ -255,6 +258,12 @@ def test_a_limit_that_was_asked_for_ends_the_answer() -> None:
     assert run.output.endswith("w0 w1 w2 ")
     assert run.output.count("fake turn") == 1
     assert json.loads(run.sent)["request"] == {"subtype": "interrupt"}
+
+
+def test_a_limit_in_a_tool_call_ends_the_answer_too() -> None:
+    run = replay("limit-in-a-tool-call")
+    assert isinstance(run.outcome, Done)
+    assert (run.output, run.outcome.stop_reason) == ("partial ", "max_tokens")
 
 
 def test_a_model_without_tools_ends_at_its_limit() -> None:
