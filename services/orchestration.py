@@ -56,12 +56,21 @@ class Compare:
     output_format: OutputFormat = "default"
 
 
+@dataclass(frozen=True, slots=True)
 class ComparedPrompt(Prompt):
     """The prompt for one of the backends compared, whose fields stand in different places of the request."""
 
+    has_own_model: bool = False
+
     def at(self, name: str) -> str:
         """The path of one of the prompt's fields in the request."""
-        return self.location if name == "backend" else name
+        match name:
+            case "backend":
+                return self.location
+            case "model" if self.has_own_model:
+                return f"models.{self.backend}"
+            case _:
+                return name
 
 
 class Orchestrator:
@@ -104,6 +113,7 @@ class Orchestrator:
                 workdir=request.workdir,
                 dry_run=request.dry_run,
                 location=f"backends[{index}]",
+                has_own_model=backend in request.models,
             )
             tasks.append(self._task(index, prompt))
         at_once = 1 if request.sequential else len(tasks)

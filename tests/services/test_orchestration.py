@@ -444,6 +444,8 @@ def test_compare_asks_all_at_once_or_one_by_one(sequential: bool, at_once: int) 
         ({"backends": ["claude", "nobody"]}, "backends[1]"),
         ({"workdir": "/does/not/exist"}, "workdir"),
         ({"prompt": " \n"}, "prompt"),
+        ({"model": "-x"}, "model"),
+        ({"models": {"claude": "-x"}}, "models.claude"),
     ],
 )
 def test_compare_names_the_field_of_its_own_request(change: dict[str, object], location: str) -> None:
