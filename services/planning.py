@@ -73,6 +73,8 @@ class Planner:
         if limit and len(prompt.text) * 4 > limit and (size := len(prompt.text.encode())) > limit:
             message = f"has {size} bytes, and {backend.name} takes no more than {limit}"
             raise ClinvkError.field(prompt.at("prompt"), message)
+        if prompt.model.startswith("-"):
+            raise ClinvkError.field(prompt.at("model"), "must not begin with '-': it could be read as a flag")
         if objection := backend.objection(prompt.text):
             raise ClinvkError.field(prompt.at("prompt"), objection)
 

@@ -8,6 +8,7 @@ socket and a wake-up descriptor.  Nothing blocks elsewhere, and no thread is nee
 client that went away without reading what it may have sent (a peek fails on pipelined bytes).
 """
 
+import errno
 import os
 import select
 import shutil
@@ -302,6 +303,9 @@ class Engine:
             if not Path(cwd).is_dir():
                 message = f"workdir: {cwd} is no folder any more"
                 raise ClinvkError(ErrorCode.WORKDIR_NOT_ALLOWED, message) from error
+            if error.errno == errno.E2BIG:
+                message = f"{argv[0]} gets the system prompt or the prompt as an argument, and it is too long for one"
+                raise ClinvkError(ErrorCode.INVALID_REQUEST, message) from error
             message = f"{program} cannot be started: {error.strerror}"
             raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, message) from error
         child = Child(self, popen, marker, cwd)

@@ -23,7 +23,7 @@ class Plain(Dialect):
     def run(self) -> int:
         prompt = self.option("--prompt")
         if path := self.option("--file"):
-            with open(path, encoding="utf-8") as handle:
+            with open(path, encoding="utf-8", newline="") as handle:
                 prompt = handle.read()
         prompt = prompt or self.terminal.everything().decode()
         self.ask(Asked(prompt, model=self.option("--model") or "plain-fake", system=self.option("--system")))
