@@ -37,7 +37,7 @@ def create_app(config: Config, *, container: Container | None = None) -> Flask:
         API_VERSION=__version__,
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
-        MAX_CONTENT_LENGTH=config.server.max_request_body_bytes,
+        MAX_CONTENT_LENGTH=config.server.max_request_body_bytes or None,  # 0: any size
     )
     provide(app, container or create_container(config, __version__))
     requests.install(app)

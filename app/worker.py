@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from app.connection import ClientSocket, Connection, Limits, telling_timeouts
+from app.refusals import ErrorsAsJson
 
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 RETRY_ACCEPT_S = 0.05
@@ -134,6 +135,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         super().load_wsgi()
         self.services = self.wsgi.extensions["clinvk"]
         self.wsgi = telling_timeouts(self.wsgi)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer a request that did not reach the application, or that it did not answer."""
+        super().handle_error(req, ErrorsAsJson(client, exc), addr, exc)
 
     # ------------------------------------------------------------------ stopping
 

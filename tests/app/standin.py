@@ -82,6 +82,13 @@ def endless() -> Response:
     return Response(pieces())
 
 
+@app.get("/broken")
+def broken() -> Response:
+    """Fails where no error handler of the application sees it."""
+
+    return Response(str(int(word)) for word in ["s3cret"])
+
+
 @app.get("/run")
 def run() -> Response:
     """Streams until the services end it, or for as long as the request says."""

@@ -1,5 +1,6 @@
 """The time limits of connections, each against a real gunicorn."""
 
+import json
 import select
 import socket
 import threading
@@ -238,3 +239,30 @@ def test_the_scheme_of_a_trusted_proxy_counts_and_nothing_else_of_it(running: Ru
     assert answer.json() | {"worker": 0} == {"worker": 0, "scheme": "https", "script": ""}
     answer = running.client.get("/health", headers={"X-Forwarded-Ssl": "on"})
     assert answer.json()["scheme"] == "http"
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00", 400),
+        (b"hello\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (request("/health", headers="Bad Name: x\r\n"), 400),
+        (request("/health", headers="Transfer-Encoding: unheard-of\r\n"), 501),
+        (request("/" + "x" * 9000), 414),
+        (request("/health", headers="X: " + "y" * 9000 + "\r\n"), 431),
+        (request("/health", headers="".join(f"X-{n}: y\r\n" for n in range(200))), 431),
+        (request("/broken"), 500),
+    ],
+)
+def test_what_the_application_cannot_answer_is_answered_in_json(running: Running, data: bytes, status: int) -> None:
+    with running.client.raw(data) as sock:
+        _, received = until_closed(sock, time.monotonic())
+    head, _, body = received.partition(b"\r\n\r\n")
+    told = json.loads(body)
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"Content-Type: application/problem+json" in head
+    assert f"X-Request-Id: {told['request_id']}".encode() in head
+    assert (told["status"], told["error"]) == (status, "internal" if status == 500 else "invalid_request")
+    assert told["detail"] == told["message"]
+    assert b"s3cret" not in received
