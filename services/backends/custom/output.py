@@ -102,7 +102,7 @@ class TextConversation(CustomConversation):
         text = "\n" * self._newlines + text
         self._newlines = ending
         self._answered = True
-        self._last_words = (self._last_words + text)[-TAIL_CHARS:]
+        self._last_words = (self._last_words + text[-TAIL_CHARS:])[-TAIL_CHARS:]
         return (Message(text),)
 
 

@@ -13,6 +13,7 @@ from services.backends.custom import CustomBackend, problems
 from services.backends.custom.check import MAX_ARGUMENT_BYTES
 from services.backends.custom.words import OPTIONS
 from services.settings import CustomCommand
+from tests.support.documented import command, configurations
 
 FOLDER = "/srv/demo"
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -197,3 +198,9 @@ def test_every_option_can_be_given(option: str) -> None:
     started = spawn(described, **asked)
     assert started.argv == ("tool", "--it", InRun(f"{option}.txt"))
     assert not started.warnings
+
+
+@pytest.mark.parametrize("name", sorted(configurations()))
+def test_what_the_documents_show_is_right(name: str) -> None:
+    backend = CustomBackend(name, command(name))
+    assert backend.spawn(Options(FOLDER)).argv[0] == backend.executable
