@@ -35,8 +35,9 @@ LIMIT_S: Mapping[Ending, float] = {ending: 5.0 if ending == "worker SIGKILL" els
 EARLY_S = 0.3
 """By so much may a run end before its time: the server's clock started a little later than the test's."""
 GIVE_UP_S = 15.0
-TIMEOUT_S = 10.0
+TIMEOUT_S = 15.0
 GRACE_S = 1.0
+START_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +76,18 @@ class Witness:
             self.seen |= processes.running_command(self._tool)
         return {process for process in self.seen if processes.is_running(process)}
 
-    def gone_s(self, give_up_s: float = GIVE_UP_S) -> float:
-        """When the last one was gone (monotonic seconds); infinite when that does not happen."""
-        deadline = time.monotonic() + give_up_s
+    def gone_s(self, give_up_s: float) -> float:
+        """When the last one was gone (monotonic seconds); infinite when that is not before ``give_up_s``."""
         while self.left():
-            if time.monotonic() > deadline:
+            if time.monotonic() > give_up_s:
                 return float("inf")
             time.sleep(0.02)
         return time.monotonic()
 
 
 def start_server(servers: ServerFactory, model_server: ModelServer) -> Server:
-    """A server in front of the real CLIs, which may use their tools."""
-    return servers(
+    """A server in front of the real CLIs, which may use their tools; it knows their versions and is idle."""
+    server = servers(
         {
             "server": {"request_timeout_secs": TIMEOUT_S, "graceful_timeout_secs": GRACE_S},
             "backends": {"claude": {"allowed_tools": ["Bash"]}},
@@ -96,6 +96,15 @@ def start_server(servers: ServerFactory, model_server: ModelServer) -> Server:
         path=lambda folder: clis.search_path(folder / "real-tools"),
         prepare=lambda folder: clis.prepare_home(folder / "home", model_server.url),
     )
+    wait_until(lambda: all(versions(server)), START_S, f"the versions of the CLIs\n{server.log}")
+    server.wait_until_idle(START_S)
+    return server
+
+
+def versions(server: Server) -> list[str]:
+    """What the server has found out of the CLIs' versions: it starts them for that, in its own time."""
+    backends = {entry["name"]: entry for entry in server.client.get("/api/v1/backends").json()["backends"]}
+    return [backends[name]["version"] for name in clis.NAMES]
 
 
 def measure(cell: Cell, servers: ServerFactory) -> float:
@@ -110,13 +119,13 @@ def measure(cell: Cell, servers: ServerFactory) -> float:
         exchange = ask(server, cell, f"go {words}")
         try:
             if cell.phase == "tool":
-                wait_until(lambda: named_sleep(tool), TIMEOUT_S, f"the tool of {cell}\n{server.log}")
+                wait_until(lambda: named_sleep(tool), START_S, f"the tool of {cell}\n{server.log}")
             else:
-                wait_until(lambda: model_server.deltas() > 3, TIMEOUT_S, f"the text of {cell}\n{server.log}")
+                wait_until(lambda: model_server.deltas() > 3, START_S, f"the text of {cell}\n{server.log}")
             witness = Witness(server.of_runs, tool if cell.phase == "tool" else "")
             assert witness.seen, "no process of the run was found"
             ended_s = end(cell.ending, server, exchange)
-            took_s = witness.gone_s() - ended_s
+            took_s = witness.gone_s(ended_s + GIVE_UP_S) - ended_s
             for process in witness.left():
                 process.kill()
         finally:
