@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,23 @@ STRING_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTAL
 
 def furnish(home: PrivateHome, place: Path, environment: Mapping[str, str]) -> Path:
     """Make the home at ``place`` from the user's own, and give its path."""
-    users_own = Path(environment.get(home.variable) or environment.get("HOME") or "/nonexistent") / home.folder
+    users_own = Path(environment.get(home.variable) or environment.get("HOME") or "/nonexistent")
     folder = place / home.folder
     folder.mkdir(mode=0o700, parents=True)
-    own = {*home.private, home.settings}
-    with suppress(OSError):  # there may be none, or none we may read: the CLI will say what it lacks
-        for entry in users_own.iterdir():
-            if entry.name not in own:
-                (folder / entry.name).symlink_to(entry)
-    _write(folder / home.settings, merged_settings(users_own / home.settings, json.loads(home.changes)))
+    for path in _shared(home, users_own):
+        (place / path.relative_to(users_own)).symlink_to(path)
+    _write(folder / home.settings, merged_settings(users_own / home.folder / home.settings, json.loads(home.changes)))
     for name, text in home.files:
         _write(folder / name, text)
     return place
+
+
+def _shared(home: PrivateHome, users_own: Path) -> Iterator[Path]:
+    """What the CLI is to find of the user's own home, as far as it is there."""
+    kept_apart = {home.settings, *home.private, *(name.partition("/")[0] for name, _ in home.files)}
+    with suppress(OSError):  # there may be none, or none that we may read: the CLI will say what it lacks
+        yield from (path for path in (users_own / home.folder).iterdir() if path.name not in kept_apart)
+    yield from (path for name in home.beside if (path := users_own / name).exists())
 
 
 def merged_settings(path: Path, changes: Mapping[str, Any]) -> str:

@@ -60,14 +60,15 @@ class PromptText:
 class PrivateHome:
     """A home of the run's own, for a CLI that would keep each run in the user's: it goes away with the run.
 
-    ``variable`` tells the CLI where it is (and where the user's own is, if that is not HOME).  What the CLI keeps in
-    ``folder`` there is the user's, by links, but for the names in ``private``; ``settings`` is a JSON file with the
-    user's settings in it and ``changes``, a JSON object, over them (as RFC 7396 merges).  ``files`` (name → text) are
-    written into ``folder`` too.
+    ``variable`` tells the CLI where it is (and where the user's own is, if that is not HOME).  What the user's own has
+    in ``folder`` and ``beside`` it is there, too, by links, but for the names in ``private``.  ``settings`` is a JSON
+    file in ``folder`` with the user's settings and ``changes``, a JSON object, merged over them (RFC 7396); ``files``
+    (name → text) are written there as well.
     """
 
     variable: str
     folder: str
+    beside: tuple[str, ...]
     private: tuple[str, ...]
     settings: str
     changes: str

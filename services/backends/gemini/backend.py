@@ -52,13 +52,14 @@ class GeminiBackend(Backend):
 
 
 def flags(options: Options) -> tuple[str, ...]:
-    """The options that are flags."""
+    """The options that are flags.  gemini fails when it is given one twice."""
+    given = {word.partition("=")[0] for word in options.extra}
     chosen: list[str] = []
-    if options.model:
+    if options.model and "--model" not in given:
         chosen.append(f"--model={options.model}")
-    if options.approval_mode in APPROVAL_MODES:
+    if options.approval_mode in APPROVAL_MODES and "--approval-mode" not in given:
         chosen.append(f"--approval-mode={APPROVAL_MODES[options.approval_mode]}")
-    if options.verbose:
+    if options.verbose and "--debug" not in given:
         chosen.append("--debug")
     return (*chosen, *options.extra)
 

@@ -11,7 +11,7 @@ from services.backends.gemini.failures import explained, failure_of, unexplained
 from services.backends.gemini.updates import NO_EVENTS, Updates
 from services.backends.lenient import count, mapping, parse_object, text
 from services.errors import ErrorCode
-from services.events import Done, Event, Failed, Init, TokenUsage
+from services.events import Done, Event, Failed, Init, StopReason, TokenUsage
 
 INITIALIZE, NEW_SESSION, PROMPT = 1, 2, 3
 
@@ -124,7 +124,7 @@ class GeminiConversation(Conversation):
         """What the answer to the prompt says of how it ended."""
         tokens = mapping(mapping(mapping(result.get("_meta")).get("quota")).get("token_count"))
         self._usage = TokenUsage(count(tokens.get("input_tokens")), count(tokens.get("output_tokens")))
-        done = Done(self._usage, turn_count=self._updates.turn_count)
+        done = Done(self._usage, turn_count=self._updates.turn_count, stop_reason=self._stop_reason())
         match result.get("stopReason"):
             case "end_turn" if self._updates.did_something:
                 return done
@@ -141,6 +141,12 @@ class GeminiConversation(Conversation):
                 return self._failed(ErrorCode.BACKEND_FAILED, "it stopped because its model went round in circles")
             case other:
                 return self._failed(ErrorCode.BACKEND_FAILED, f"it stopped before it had finished ({other})")
+
+    def _stop_reason(self) -> StopReason:
+        """Whether the provider cut the answer off is not told, but an answer that has used up its limit shows it."""
+        limit = self._options.max_tokens
+        cut_off = self._updates.turn_count == 1 and 0 < limit <= self._usage.output_tokens
+        return "max_tokens" if cut_off else "end_turn"
 
     def _failed(self, code: ErrorCode, said: str) -> Failed:
         return replace(explained(code, said, self._model), usage=self._usage)

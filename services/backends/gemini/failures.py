@@ -14,6 +14,7 @@ WORDS = (
     ("api key not valid", ErrorCode.BACKEND_AUTH_FAILED),
     ("api key is missing", ErrorCode.BACKEND_AUTH_FAILED),
     ("authentication required", ErrorCode.BACKEND_AUTH_FAILED),
+    ("unauthenticated", ErrorCode.BACKEND_AUTH_FAILED),
     ("you must specify the gemini_api_key", ErrorCode.BACKEND_AUTH_FAILED),
     ("please set an auth method", ErrorCode.BACKEND_AUTH_FAILED),
     ("exceeds the maximum number of tokens", ErrorCode.CONTEXT_TOO_LONG),
@@ -26,6 +27,7 @@ WORDS = (
 """Words (in lower case) that say more than the status they come with, or come with none."""
 
 EXIT_CODES = {41: ErrorCode.BACKEND_AUTH_FAILED}
+PLAINER = {"terminated": "its provider broke the answer off"}
 AUTH_REQUIRED = -32000
 """ACP's own code for it; those above zero are the provider's HTTP status."""
 
@@ -38,7 +40,7 @@ def failure_of(error: Mapping[str, Any], model: str) -> Failed:
         told = mapping(mapping(parse_object(said.encode())).get("error"))
         status = told.get("code") or status
         said = text(told.get("message")) or said
-    return explained(_classify(said, status if isinstance(status, int) else None), said, model)
+    return explained(_classify(said, status if isinstance(status, int) else None), PLAINER.get(said, said), model)
 
 
 def _classify(said: str, status: int | None) -> ErrorCode:

@@ -30,6 +30,7 @@ def private_home(options: Options) -> PrivateHome:
     return PrivateHome(
         variable="GEMINI_CLI_HOME",
         folder=".gemini",
+        beside=(".agents", ".env"),
         private=STATE,
         settings="settings.json",
         changes=orjson.dumps(settings(options)).decode(),
