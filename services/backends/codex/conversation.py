@@ -18,7 +18,7 @@ from services.backends.codex.requests import (
     refusal,
     start_thread,
     start_turn,
-)  # fmt: skip
+)
 from services.backends.lenient import mapping, parse_object, text
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Progress, StopReason, TokenUsage, ToolResult, ToolUse, Usage
@@ -62,7 +62,7 @@ class CodexConversation(Conversation):
     # ------------------------------------------------------------------ speaking
 
     def start(self) -> None:
-        """Nothing: each step follows from codex's answer to the one before, the first of which the spawn has taken."""
+        """Wait: each step follows from codex's answer to the one before, and the spawn has taken the first."""
 
     def interrupt(self) -> signal.Signals | None:
         """Interrupt the turn, which ends its tools too; without a turn the process may just go."""
@@ -74,7 +74,9 @@ class CodexConversation(Conversation):
     # ------------------------------------------------------------------ listening
 
     def receive(self, line: bytes) -> Sequence[Event]:
-        """Take a response, a request or a notification of codex's."""
+        """Take a response, a request or a notification of codex's; nothing counts after the outcome."""
+        if self.phase is not Phase.TALKING:
+            return NO_EVENTS
         self.patience_s = None
         message = parse_object(line)
         if message is None:
@@ -145,8 +147,7 @@ class CodexConversation(Conversation):
     def _on_item_started(self, item: Mapping[str, Any]) -> Sequence[Event]:
         self._failure = None
         if item.get("type") == "contextCompaction" and not self._responses and not is_plain(self._prompt):
-            self._failure = PROMPT_TOO_LONG
-            self.phase = Phase.ABANDONED
+            self._settle(PROMPT_TOO_LONG)
         use = tool_use(item)
         if use is None:
             return NO_EVENTS
@@ -183,7 +184,7 @@ class CodexConversation(Conversation):
         self._answer.break_off()
         self._retries += 1
         if self._failure.code is ErrorCode.BACKEND_AUTH_FAILED or self._retries > self._retry_limit(error):
-            self.phase = Phase.ABANDONED
+            self._settle(self._failure)
             return NO_EVENTS
         self.patience_s = RETRY_PATIENCE_S
         return [Progress(f"asking again: {self._failure.message}")]
@@ -207,6 +208,7 @@ class CodexConversation(Conversation):
                 self._settle(failure_of(error) if error else self._failure or failure_of({}))
 
     def _settle(self, failure: Failed | None) -> None:
+        """The outcome is known, be codex done or not: without stdin it ends at once, whatever it does, and tidily."""
         self._failure = failure
         self.phase = Phase.SETTLED
         self.stdin_done = True

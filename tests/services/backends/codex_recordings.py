@@ -93,8 +93,6 @@ class RecordedRun:
                 case {"end": "stdin"}:
                     assert conversation.stdin_done
                     assert conversation.phase is Phase.SETTLED
-                case {"end": "abandoned"}:
-                    assert conversation.phase is Phase.ABANDONED
                 case {"exit": exit_code, "stderr": stderr}:
                     pass
         heard.outcome = conversation.finish(exit_code, stderr[-4096:])

@@ -427,6 +427,26 @@ def test_a_completed_turn_is_no_success_when_codex_does_not_exit_well() -> None:
     assert outcome.usage == TokenUsage(3, 14, 2)
 
 
+def test_nothing_counts_after_the_outcome() -> None:
+    run = RecordedRun.load("401")
+    late = {"method": "turn/completed", "params": {"turn": {"status": "completed"}}}
+    end = next(index for index, step in enumerate(run.steps) if step.get("end") == "stdin")
+    outcome = replace(run, steps=[*run.steps[: end + 1], {"from": late}, *run.steps[end + 1 :]]).replay().outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.code is ErrorCode.BACKEND_AUTH_FAILED
+
+
+@pytest.mark.parametrize(("prompt", "fails"), [("hello", False), ("hello $HOME", True)])
+def test_a_thread_may_be_compacted_unless_it_holds_the_prompt_already(prompt: str, fails: bool) -> None:
+    conversation = BACKEND.conversation(options(), prompt)
+    tell(conversation, "item/started", item={"type": "contextCompaction", "id": "c"})
+    assert (conversation.phase is Phase.SETTLED) == fails
+    conversation = BACKEND.conversation(options(), prompt)
+    tell(conversation, "thread/tokenUsage/updated", tokenUsage={})
+    tell(conversation, "item/started", item={"type": "contextCompaction", "id": "c"})
+    assert conversation.phase is Phase.TALKING
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_every_beginning_of_a_run_has_an_outcome(name: str) -> None:
     """A run that is cut off after any line is a failure, unless its turn was over."""
