@@ -2,10 +2,11 @@
 
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,10 +166,14 @@ def _prepare_file(path: Path) -> None:
     """Make sure that the file is there and that only its owner can read it: it holds prompts."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)) as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if mode & 0o077:
-                os.fchmod(file.fileno(), mode & 0o700)
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
+            return
+        # What is there is not opened: closing it again would take away the locks of this process's connections.
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode) and mode & 0o077:
+            with suppress(PermissionError):  # it is somebody else's
+                path.chmod(stat.S_IMODE(mode) & 0o700)
     except OSError as error:
         raise StoreError(f"the session database {path} cannot be opened: {error.strerror}") from error
 

@@ -137,5 +137,5 @@ def migrate(connection: Connection, name: str, migrations: Sequence[Migration] =
         )
     for step in migrations[done:]:
         step(connection)
-    if done < len(migrations):
-        connection.execute(text("UPDATE clinvk_schema SET version = :version"), {"version": len(migrations)})
+    # Written even if it is the same: SQLite lets a transaction on a read-only file begin.
+    connection.execute(text("UPDATE clinvk_schema SET version = :version"), {"version": len(migrations)})

@@ -5,6 +5,8 @@ import os
 import resource
 import sqlite3
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -152,16 +154,17 @@ def without_privileges() -> Iterator[None]:
         os.seteuid(before)
 
 
-def test_read_only() -> None:
+@pytest.mark.parametrize("folder_mode", [0o777, 0o555])
+def test_read_only(folder_mode: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, path = Path(name), Path(name) / "sessions.db"
         with SessionStore.open(path) as store:
             store.create(NEW)
         path.chmod(0o444)
-        folder.chmod(0o555)
-        with pytest.raises(StoreError, match=r"is read-only|cannot be opened"), without_privileges():
+        folder.chmod(folder_mode)
+        with pytest.raises(StoreError, match=r"is read-only|look at the permissions"), without_privileges():
             SessionStore.open(path)
-        folder.chmod(0o755)
+        folder.chmod(0o700)
 
 
 @contextmanager
@@ -303,6 +306,15 @@ def test_errors_show_no_prompt(path: Path) -> None:
             assert "my secret" not in str(chain)
             chain = chain.__cause__
         assert isinstance(caught.value, ClinvkError)
+
+
+def test_a_second_store_leaves_the_locks_of_the_first(path: Path) -> None:
+    with SessionStore.open(path) as store, store._database.writing():
+        with pytest.raises(StoreError, match="is locked"):
+            SessionStore.open(path, lock_timeout_s=0.05)
+        program = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0.05).execute('BEGIN IMMEDIATE')"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+        assert b"database is locked" in done.stderr
 
 
 def test_closing_twice(path: Path) -> None:
