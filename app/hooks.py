@@ -6,10 +6,7 @@ port are those of the start, whatever the file says by then.
 
 import ctypes
 import logging
-import os
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,7 +24,6 @@ from services.settings import Config, ServerSettings
 log = logging.getLogger("gunicorn.error")
 
 EXIT_CONFIG = 2
-THREADS_END_WITHIN_S = 1.0
 PR_SET_DUMPABLE = 4  # <linux/prctl.h>
 
 
@@ -111,15 +107,8 @@ def _post_fork(limits: Limits, _arbiter: Any, worker: Worker) -> None:
 
 
 def _worker_exit(_arbiter: Any, worker: Worker) -> None:
-    """In the worker, at its end.  A request thread that hangs, as in sending to a slow client, is not waited for."""
-    if worker.services is not None:
-        worker.services.close()
-    give_up_s = time.monotonic() + THREADS_END_WITHIN_S
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join(max(0.0, give_up_s - time.monotonic()))
-            if thread.is_alive():
-                os._exit(0)  # the interpreter would wait for it
+    """In the worker, at its end."""
+    worker.finish()
 
 
 def _child_exit(arbiter: Any, worker: Worker) -> None:

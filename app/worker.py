@@ -6,12 +6,14 @@ whose head has arrived; until then the connection waits in the poller, and so do
 """
 
 import errno
+import os
 import socket
 import threading
 import time
 from collections import deque
 from functools import partial
 from selectors import EVENT_READ
+from types import FrameType
 from typing import Any, Protocol
 
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
@@ -21,6 +23,7 @@ from app.refusals import ErrorsAsJson
 
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 RETRY_ACCEPT_S = 0.05
+THREADS_END_WITHIN_S = 1.0
 LINGER_S = 2.0
 LINGER_BYTES = 64 * 1024
 
@@ -148,6 +151,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
             return True
         self.alive = False
         return False
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """QUIT, INT: end now.  gunicorn's own takes a lock that the interrupted code may hold, and hangs."""
+        super(ThreadWorker, self).handle_quit(sig, frame)
+
+    def finish(self) -> None:
+        """End what a worker has; the last thing it does.  A thread that hangs in sending is not waited for."""
+        if self.services is not None:
+            self.services.close()
+        if self.tpool is not None:
+            self.tpool.shutdown(wait=False, cancel_futures=True)
+        give_up_s = time.monotonic() + THREADS_END_WITHIN_S
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join(max(0.0, give_up_s - time.monotonic()))
+                if thread.is_alive():
+                    os._exit(0)  # the interpreter would wait for it
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Begin or cease to accept; ceasing for good is how a stop begins, whatever its reason."""

@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
+from app.worker import Worker
 from tests.app.conftest import GUNICORN, Running, Start, answers
 from tests.support.guard import ROOT, clean_environment
 from tests.support.waiting import free_port, wait_until
@@ -201,9 +204,18 @@ def test_int_and_quit_end_everything_at_once(short: Running, number: signal.Sign
         short.tell(number)
         told_s = time.monotonic()
         assert finish(short) == 0
-    assert time.monotonic() - told_s < 3
+    assert time.monotonic() - told_s < 3, short.log
     assert short.times("end_all_runs") == []
     assert len(short.times("close")) == 1
+
+
+@pytest.mark.timeout(10)
+def test_quit_does_not_wait_for_a_lock_that_the_interrupted_code_holds() -> None:
+    worker = Worker.__new__(Worker)
+    worker.cfg = SimpleNamespace(worker_int=lambda _: None)
+    worker.tpool = ThreadPoolExecutor()
+    with worker.tpool._shutdown_lock, pytest.raises(SystemExit):
+        worker.handle_quit(signal.SIGQUIT, None)
 
 
 def test_a_worker_whose_arbiter_was_killed_stops_too(short: Running) -> None:
