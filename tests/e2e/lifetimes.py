@@ -113,7 +113,8 @@ def measure(cell: Cell, servers: ServerFactory) -> float:
     Less than 0 when they were gone before the end that was due (the timeout, the end of the grace).
     """
     tool = f"sleep 6{random.randrange(10**6):06}"
-    words = f'FAKE:tool FAKE:cmd="{tool}"' if cell.phase == "tool" else "FAKE:n=5000 FAKE:delay=0.05"
+    # A tool call after every result, because codex takes a long tool's result before the tool has ended.
+    words = f'FAKE:loop FAKE:cmd="{tool}"' if cell.phase == "tool" else "FAKE:n=5000 FAKE:delay=0.05"
     with ModelServer() as model_server:
         server = start_server(servers, model_server)
         exchange = ask(server, cell, f"go {words}")
