@@ -56,11 +56,11 @@ def create_sessions(connection: Connection) -> None:
             worker TEXT NOT NULL
         )
         """,
-        "CREATE INDEX sessions_newest ON sessions (last_used, id)",
-        "CREATE INDEX sessions_of_owner ON sessions (owner, last_used, id)",
-        "CREATE INDEX sessions_of_backend ON sessions (owner, backend, last_used, id)",
-        "CREATE INDEX sessions_in_status ON sessions (owner, status, last_used, id)",
-        "CREATE INDEX sessions_of_backend_in_status ON sessions (owner, backend, status, last_used, id)",
+        "CREATE INDEX sessions_of_owner ON sessions (owner, created_at, id)",
+        "CREATE INDEX sessions_of_backend ON sessions (owner, backend, created_at, id)",
+        "CREATE INDEX sessions_in_status ON sessions (owner, status, created_at, id)",
+        "CREATE INDEX sessions_of_backend_in_status ON sessions (owner, backend, status, created_at, id)",
+        "CREATE INDEX sessions_by_use ON sessions (last_used, id)",
         "CREATE INDEX sessions_in_folder ON sessions (working_dir)",
         "CREATE INDEX sessions_of_worker ON sessions (worker) WHERE status = 'active'",
     )

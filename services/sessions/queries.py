@@ -77,7 +77,7 @@ def find_claimed(connection: Connection, session_id: str, run_id: str) -> Sessio
 def find_page(
     connection: Connection, owner: str | None, *, backend: str, status: Status | None, limit: int, offset: int
 ) -> list[Session]:
-    """The sessions that match, those used last first."""
+    """The sessions that match, the newest first: a page stays what it is while sessions are used."""
     query = _page_query(owner is not None, bool(backend), status is not None)
     values = {"owner": owner, "backend": backend, "status": status, "page": limit, "skipped": offset}
     return [session_of(row) for row in connection.execute(query, values)]
@@ -143,8 +143,8 @@ def remove(connection: Connection, some: Collection[Session]) -> list[Removed]:
 
 @cache
 def _page_query(of_owner: bool, of_backend: bool, in_status: bool) -> Select[Any]:
-    ids = select(sessions.c.id, sessions.c.last_used).limit(bindparam("page")).offset(bindparam("skipped"))
-    ids = ids.order_by(sessions.c.last_used.desc(), sessions.c.id.desc())
+    ids = select(sessions.c.id, sessions.c.created_at).limit(bindparam("page")).offset(bindparam("skipped"))
+    ids = ids.order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
     if of_owner:
         ids = ids.where(sessions.c.owner == bindparam("owner"))
     if of_backend:
@@ -154,4 +154,4 @@ def _page_query(of_owner: bool, of_backend: bool, in_status: bool) -> Select[Any
     # The index alone is enough to skip to the offset; whole rows are read for the page only.
     page = ids.subquery()
     query = select(sessions).join(page, sessions.c.id == page.c.id)
-    return query.order_by(page.c.last_used.desc(), page.c.id.desc())
+    return query.order_by(page.c.created_at.desc(), page.c.id.desc())

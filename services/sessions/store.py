@@ -128,7 +128,7 @@ class SessionStore:
         limit: int = 100,
         offset: int = 0,
     ) -> Page:
-        """A page of the sessions that match, those used last first."""
+        """A page of the sessions that match, the newest first.  Without an owner it costs more, the more there are."""
         with self._database.reading() as connection:
             found = queries.find_page(connection, owner, backend=backend, status=status, limit=limit, offset=offset)
             return Page(tuple(found), total(connection, owner, backend, status))

@@ -87,7 +87,8 @@ turns = Table(
 
 
 _FIELDS = tuple(field.name for field in fields(Session))
-_SESSION_COLUMNS = tuple(sessions.c.keys())
+_STATUS, _TAGS, _METADATA = (_FIELDS.index(name) for name in ("status", "tags", "metadata"))
+_USAGE = slice(_FIELDS.index("usage"), _FIELDS.index("usage") + len(USAGE))
 _TURN_COLUMNS = tuple(turns.c.keys())
 
 
@@ -114,13 +115,13 @@ def column_values(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def session_of(row: Row[Any]) -> Session:
-    """The session of a row."""
-    values = dict(zip(_SESSION_COLUMNS, row, strict=True))
-    usage = TokenUsage(*[values.pop(name) for name in USAGE])
-    status = Status(values.pop("status"))
-    tags = tuple(orjson.loads(values.pop("tags")))
-    its_metadata = orjson.loads(values.pop("metadata"))
-    return Session(**values, status=status, usage=usage, tags=tags, metadata=its_metadata)
+    """The session of a row, whose columns are in the order of the fields."""
+    values = list(row)
+    values[_USAGE] = [TokenUsage(*values[_USAGE])]
+    values[_STATUS] = Status(values[_STATUS])
+    values[_TAGS] = tuple(orjson.loads(values[_TAGS]))
+    values[_METADATA] = orjson.loads(values[_METADATA])
+    return Session(*values)
 
 
 def turn_of(row: Row[Any]) -> Turn:

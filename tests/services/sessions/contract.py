@@ -240,7 +240,7 @@ class StoreContract:
         assert refusal(lambda: store.delete(wanted, None)) is ErrorCode.SESSION_NOT_FOUND
         assert store.count() == 1
 
-    def test_pages_are_filtered_and_the_last_used_come_first(self, store: SessionStore) -> None:
+    def test_pages_are_filtered_and_the_newest_come_first(self, store: SessionStore) -> None:
         made = []
         for number in range(12):
             session = store.create(
@@ -249,7 +249,7 @@ class StoreContract:
             if number % 4:
                 store.finish(session.id, "run-1", Ending(error="x" if number % 4 == 1 else ""))
             made.append(store.get(session.id, None))
-        made.sort(key=lambda session: session.last_used, reverse=True)
+        made.reverse()
         for owner, backend, status in itertools.product(
             (None, "alice", "bob", "nobody"), ("", "claude", "codex", "none"), (None, *Status)
         ):
@@ -265,7 +265,7 @@ class StoreContract:
             page = store.page(owner, backend=backend, status=status, limit=2, offset=1)
             assert (page.sessions, page.total) == (expected[1:3], len(expected))
 
-    def test_sessions_used_at_the_same_moment_keep_their_order(self, database: Database) -> None:
+    def test_sessions_made_at_the_same_moment_keep_their_order(self, database: Database) -> None:
         store = SessionStore(database, clock=lambda: 1_000.0)
         ids = {store.create(NEW).id for _ in range(20)}
         paged = [store.page("alice", limit=1, offset=offset).sessions[0].id for offset in range(20)]

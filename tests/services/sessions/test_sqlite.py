@@ -51,7 +51,6 @@ class TestSqlite(StoreContract):
         store.get(made.id, None)
         for backend, status in itertools.product(("", "claude"), (None, Status.ERROR)):
             store.page("", backend=backend, status=status)
-        store.page(None)
         list(store.remove_unused(0))
         store.delete(made.id, "")
         event.remove(engine, "before_cursor_execute", watch)
