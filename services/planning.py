@@ -9,7 +9,7 @@ from services.backends.base import Backend, InRun, Options, PromptText, Spawn
 from services.errors import ClinvkError, ErrorCode
 from services.flags import check_extra
 from services.prompts import Prompt
-from services.settings import BackendSettings, ServerSettings, UnifiedFlags
+from services.settings import APPROVAL_MODES, SANDBOX_MODES, BackendSettings, ServerSettings, UnifiedFlags
 from services.workdir import resolve_workdir
 
 Mode = TypeVar("Mode", bound=str)
@@ -80,7 +80,8 @@ class Planner:
 
     def _options(self, prompt: Prompt, backend: Backend, settings: BackendSettings) -> Options:
         unified = self._defaults
-        check_extra(prompt.extra, backend.extra_flags, prompt.at("extra"))
+        flags = check_extra(prompt.extra, backend.extra_flags, prompt.at("extra"))
+        self._check_mode_flags(flags, backend, prompt.at("extra"))
         workdir = ""
         if prompt.workdir:
             workdir = resolve_workdir(
@@ -112,6 +113,17 @@ class Planner:
             if mode not in allowed:
                 message = f"{mode!r} is not permitted on this server; permitted: {', '.join(allowed)}"
                 raise ClinvkError.field(prompt.at(name), message, ErrorCode.NOT_PERMITTED)
+
+    def _check_mode_flags(self, flags: Mapping[str, str], backend: Backend, location: str) -> None:
+        """A mode chosen by a flag obeys the same caps; one that is none of ours is permitted only where all are."""
+        permitted = {*self._server.allowed_approval_modes, *self._server.allowed_sandbox_modes}
+        if permitted == {*APPROVAL_MODES, *SANDBOX_MODES}:
+            return
+        for flag, value in flags.items():
+            modes = backend.mode_flags.get(flag)
+            if modes is not None and modes.get(value) not in permitted:
+                message = f"{flag} {value} is not permitted on this server"
+                raise ClinvkError.field(location, message, ErrorCode.NOT_PERMITTED)
 
 
 def _chosen(asked: Mode, configured: Mode | None, unified: Mode) -> Mode:

@@ -174,6 +174,8 @@ class Backend(ABC):
     """Variables of the server's environment that this CLI gets beside the common ones: names and ``PREFIX_*``."""
     extra_flags: Mapping[str, bool] = {}
     """The flags a request may pass in ``extra``; True where a value follows."""
+    mode_flags: Mapping[str, Mapping[str, str]] = {}
+    """For each of those flags that chooses an approval or a sandbox mode: which of our modes its values are."""
     version_args: tuple[str, ...] = ("--version",)
     """Arguments that make the program print its version."""
     tested_version: str = ""

@@ -75,6 +75,14 @@ def test_modes_are_capped_wherever_they_come_from() -> None:
     assert refused(replace(PROMPT, sandbox_mode="full"), server=server).problems[0].location == "tasks[2].sandbox_mode"
 
 
+@pytest.mark.parametrize("spelling", [("--mode", "yolo"), ("--mode=yolo",), ("--mode=unheard-of",), ("--mode=",)])
+def test_a_flag_that_chooses_a_mode_obeys_the_caps(spelling: tuple[str, ...]) -> None:
+    server = ServerSettings(allowed_approval_modes=("default", "always"))
+    assert refused(replace(PROMPT, extra=spelling), server=server).code is ErrorCode.NOT_PERMITTED
+    assert planner(server=server).plan(replace(PROMPT, extra=("--mode", "ask")))
+    assert planner().plan(replace(PROMPT, extra=spelling))
+
+
 def test_equal_prompts_make_equal_spawns(tmp_path: Path) -> None:
     one, two = planner().plan(PROMPT), planner().plan(replace(PROMPT, text="another"))
     assert one.spawn == two.spawn

@@ -60,7 +60,8 @@ class ScriptBackend(Backend):
     owner = "tests"
     executable = "/bin/bash"
     install_hint = "install bash"
-    extra_flags: Mapping[str, bool] = {"--name": True, "--loud": False}
+    extra_flags: Mapping[str, bool] = {"--name": True, "--loud": False, "--mode": True}
+    mode_flags: Mapping[str, Mapping[str, str]] = {"--mode": {"yolo": "none", "ask": "always"}}
 
     def __init__(
         self,

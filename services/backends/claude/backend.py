@@ -46,6 +46,7 @@ class ClaudeBackend(Backend):
         "MCP_TOOL_TIMEOUT",
     )
     extra_flags = EXTRA_FLAGS
+    mode_flags = {"--permission-mode": {value: mode for mode, value in PERMISSION_MODES.items()}}  # noqa: RUF012
     tested_version = "2.1.197"
     folder_bound = True
 

@@ -3,7 +3,7 @@
 from services.backends.base import Backend, Options, Spawn
 from services.backends.codex.conversation import CodexConversation
 from services.backends.codex.failures import LOGIN_HINT
-from services.backends.codex.requests import flag_values, opening
+from services.backends.codex.requests import SANDBOX, flag_values, opening
 
 COMMAND = (
     "codex",
@@ -29,6 +29,7 @@ class CodexBackend(Backend):
     login_hint = LOGIN_HINT
     environment = ("OPENAI_*", "CODEX_*")
     extra_flags = {"--model": True, "--sandbox": True, "--profile": True}  # noqa: RUF012 - read only, as in the base
+    mode_flags = {"--sandbox": {value: mode for mode, value in SANDBOX.items()}, "--profile": {}}  # noqa: RUF012
     tested_version = "0.169.0"
 
     def spawn(self, options: Options) -> Spawn:

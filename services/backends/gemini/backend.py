@@ -27,6 +27,7 @@ class GeminiBackend(Backend):
     login_hint = LOGIN_HINT
     environment = ("GEMINI_*", "GOOGLE_*")
     extra_flags = {"--model": True, "--approval-mode": True, "--debug": False}  # noqa: RUF012 - read only, as in the base
+    mode_flags = {"--approval-mode": {value: mode for mode, value in APPROVAL_MODES.items()}}  # noqa: RUF012
     tested_version = "0.61.0"
 
     def spawn(self, options: Options) -> Spawn:
