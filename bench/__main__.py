@@ -1,14 +1,16 @@
 """Measure everything, print the table, keep it.  Misses do not fail: a benchmark is no test."""
 
-from bench import native
+from bench import native, sessions
 from bench.table import keep, show
 
 
 def main() -> None:
     """Run all benchmarks."""
-    figures = native.measure()
-    print(show("native API, fake CLI", figures))
-    print(f"\nkept in {keep(figures).name}")
+    api = native.measure()
+    print(show("native API, fake CLI", api))
+    store = sessions.measure()
+    print("\n" + show("session store alone", store))
+    print(f"\nkept in {keep([*api, *store]).name}")
 
 
 if __name__ == "__main__":
