@@ -221,6 +221,20 @@ def test_an_ending_that_could_not_be_written_is_made_up_for(path: Path) -> None:
         assert store.get(made.id, "") == session
 
 
+def test_an_ending_waits_as_long_as_it_must(path: Path) -> None:
+    with SessionStore.open(path, lock_timeout_s=0.05) as store:
+        made = [store.create(NEW, CLAIM).id for _ in range(3)]
+        with locked(path):
+            for session_id in made:
+                with pytest.raises(StoreError):
+                    store.finish(session_id, "run-1", Ending(cost_usd=0.5))
+            for _ in range(3):
+                with pytest.raises(StoreError):
+                    store.create(NEW)
+        store.create(NEW)
+        assert [store.get(session_id, "").cost_usd for session_id in made] == [0.5] * 3
+
+
 def test_an_ending_is_made_up_for_before_its_session_goes_on(path: Path) -> None:
     with SessionStore.open(path, lock_timeout_s=0.1) as store:
         made = store.create(NEW, CLAIM)
@@ -320,3 +334,9 @@ def test_closing_twice(path: Path) -> None:
     store = SessionStore.open(path)
     store.close()
     store.close()
+
+
+def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"pip install 'clinvk\[postgresql\]'"):
+        SessionStore.open("postgresql://user@host/name")
