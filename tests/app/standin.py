@@ -71,13 +71,14 @@ def close() -> Response:
 @app.get("/endless")
 def endless() -> Response:
     """Sends as fast as it is read."""
+    name = request.args.get("name", "")
 
     def pieces() -> Iterator[bytes]:
         try:
             while True:
                 yield b"x" * 65536
         finally:
-            print("endless: ended", flush=True)
+            print(f"endless: {name} ended", flush=True)
 
     return Response(pieces())
 
