@@ -5,11 +5,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services import backends as registry
 from services.availability import Availability
+from services.backends import create_backends
 from services.orchestration import Orchestrator
 from services.planning import Planner
-from services.process import Engine
+from services.process import Engine, worker_id
+from services.registry import Registry
 from services.running import Runner
 from services.runs import Runs
 from services.settings import Config
@@ -23,6 +24,7 @@ class Container:
     config: Config
     version: str
     runs: Runner
+    registry: Registry
     availability: Availability
     orchestrator: Orchestrator
     started_s: float = field(default_factory=time.monotonic)
@@ -43,24 +45,29 @@ class Container:
     def close(self) -> None:
         """End everything that was started: runs, threads, folders."""
         self.availability.close()
+        self.registry.close()
         self.runs.close()
 
 
 def create_container(config: Config, version: str, environment: Mapping[str, str] = os.environ) -> Container:
     """The services for a configuration.  ``environment`` is the server's own, of which the CLIs get a part."""
-    backends = registry.create_backends(config.backends)
+    backends = create_backends(config.backends)
     server = config.server
-    engine = Engine(config.home / "runs")
+    folder = config.home / "runs"
+    engine = Engine(folder)
+    registry = Registry(folder, worker_id())
     runs = Runs(
         Planner(backends, config.backends, config.unified_flags, server),
         engine,
         Slots(server.max_concurrent_runs, server.max_queued_runs),
         server,
-        environment,
+        environment=environment,
+        registry=registry,
     )
     runs.watch()
+    registry.open(runs.cancel)
     availability = Availability(
         backends, config.backends, capture=engine.capture, environment=environment, pass_env=server.pass_env
     )
     availability.start()
-    return Container(config, version, runs, availability, Orchestrator(runs, config.parallel, server))
+    return Container(config, version, runs, registry, availability, Orchestrator(runs, config.parallel, server))

@@ -31,7 +31,14 @@ from services.errors import ClinvkError, ErrorCode
 from services.private_home import furnish
 
 __all__ = [
-    "Child", "Engine", "Wake", "become_subreaper", "end_dead_instances", "end_processes_of", "instance_id",
+    "Child",
+    "Engine",
+    "Wake",
+    "become_subreaper",
+    "end_dead_instances",
+    "end_processes_of",
+    "instance_id",
+    "worker_id",
 ]  # fmt: skip
 
 CHUNK_BYTES = 256 * 1024
@@ -257,7 +264,7 @@ class Engine:
 
     def __init__(self, folder: Path) -> None:
         self._live: dict[int, Child] = {}
-        self._worker = f"{instance_id()}.{os.getpid()}"
+        self._worker = worker_id()
         self._folder = folder / self._worker
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -410,6 +417,11 @@ class StartedRun:
     child: Child
     folder: RunFolder
     secrets: tuple[str, ...]
+
+
+def worker_id() -> str:
+    """The name of this worker: its instance and its pid.  It begins its runs' markers and names its folder."""
+    return f"{instance_id()}.{os.getpid()}"
 
 
 def remove_dead_folders(folder: Path) -> None:

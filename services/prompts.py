@@ -10,8 +10,9 @@ from services.settings import ApprovalMode, OutputFormat, SandboxMode
 class Prompt:
     """One request to one backend, as the client made it: nothing is merged or judged yet.
 
-    ``default``, empty and 0 leave the choice to the configuration and, behind it, to the CLI.  ``location`` is where
-    the prompt stands in the request (``tasks[1]``; "" when it is the request), for error messages.
+    ``default``, empty and 0 leave the choice to the configuration and, behind it, to the CLI.  ``owner`` stands for the
+    API key that the request came with.  ``location`` is where the prompt stands in the request (``tasks[1]``; "" when
+    it is the request), for error messages.
     """
 
     backend: str
@@ -31,6 +32,7 @@ class Prompt:
     dry_run: bool = False
     extra: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
     location: str = ""
 
     def at(self, name: str) -> str:

@@ -12,6 +12,7 @@ from services.errors import ClinvkError, ErrorCode
 from services.planning import Plan, Planner, command_line
 from services.process import Engine
 from services.prompts import Prompt
+from services.registry import Registry, RunRecord
 from services.run import INTERRUPT_GRACE_S, Result, Run
 from services.settings import ServerSettings
 from services.slots import Slots
@@ -30,13 +31,16 @@ class Runs:
         engine: Engine,
         slots: Slots,
         limits: ServerSettings,
+        *,
         environment: Mapping[str, str],
+        registry: Registry,
     ) -> None:
         self._planner = planner
         self._engine = engine
         self._slots = slots
         self._limits = limits
         self._environment = environment
+        self._registry = registry
         self._active: dict[str, Run] = {}
         self._stopping = False
         self._changed = threading.Condition()
@@ -84,6 +88,7 @@ class Runs:
             on_close=self._closed,
         )
         self._active[run.run_id] = run
+        self._registry.add(_record(run))
         try:
             if self._stopping:
                 run.cancel("the server is stopping")
@@ -134,6 +139,12 @@ class Runs:
         for run in self.active():
             run.expire()
 
+    def cancel(self, run_id: str) -> None:
+        """End a run of this worker's as its client's going away would; its client is told."""
+        run = self._active.get(run_id)
+        if run is not None:
+            run.cancel("the run was canceled")
+
     def close(self) -> None:
         """End all runs and whatever else was started.  Idempotent."""
         self._ended.set()
@@ -141,6 +152,12 @@ class Runs:
         self._engine.close()
 
     def _closed(self, run: Run) -> None:
+        self._registry.remove(run.run_id)
         with self._changed:
             self._active.pop(run.run_id, None)
             self._changed.notify_all()
+
+
+def _record(run: Run) -> RunRecord:
+    prompt = run.plan.prompt
+    return RunRecord(run.run_id, run.backend, run.model, prompt.session_id, prompt.owner, run.started_at)

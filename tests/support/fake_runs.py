@@ -18,6 +18,7 @@ from services.events import Done, Event, Failed, Init, Message, Outcome, TokenUs
 from services.orchestration import Orchestrator
 from services.planning import Plan, Planner, command_line
 from services.prompts import Prompt
+from services.registry import Registry
 from services.run import Result
 from services.running import Running
 from services.settings import BackendSettings, Config, ParallelSettings, ServerSettings, UnifiedFlags
@@ -176,4 +177,5 @@ def fake_app(runs: FakeRuns, home: Path = Path("/nonexistent")) -> Flask:
     config = Config(home=home, backends=runs.settings, server=runs.server)
     availability = Availability(runs.backends, runs.settings, capture=never_captured, environment={})
     orchestrator = Orchestrator(runs, ParallelSettings(), runs.server)
-    return create_app(config, container=Container(config, "1.2.3", runs, availability, orchestrator))
+    registry = Registry(home / "runs", "nobody")
+    return create_app(config, container=Container(config, "1.2.3", runs, registry, availability, orchestrator))

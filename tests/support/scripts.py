@@ -12,7 +12,8 @@ from services.backends.base import Backend, Conversation, InRun, Options, Phase,
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Message
 from services.planning import Planner
-from services.process import Engine
+from services.process import Engine, worker_id
+from services.registry import Registry
 from services.runs import Runs
 from services.settings import BackendSettings, ServerSettings, UnifiedFlags
 from services.slots import Slots
@@ -110,4 +111,6 @@ def script_runs(
     planner = Planner({"script": backend}, {"script": settings or BackendSettings()}, UnifiedFlags(), limits)
     base = {"PATH": "/usr/bin:/bin", "HOME": str(folder)} if environment is None else environment
     slots = Slots(limits.max_concurrent_runs, limits.max_queued_runs)
-    return Runs(planner, Engine(folder / "runs"), slots, limits, {**base, "PATH": base.get("PATH", os.defpath)})
+    environment = {**base, "PATH": base.get("PATH", os.defpath)}
+    registry = Registry(folder / "runs", worker_id())
+    return Runs(planner, Engine(folder / "runs"), slots, limits, environment=environment, registry=registry)
