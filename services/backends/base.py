@@ -25,7 +25,8 @@ class Options:
     """How one prompt is to be run, request and configuration already merged.
 
     Zero, empty and ``default`` mean the CLI's own default; ``allowed_tools=None`` means all its tools.
-    ``workdir`` is absolute and resolved.  ``max_retries`` is how often the CLI may ask its provider again.
+    ``workdir`` is absolute and resolved, "" for a folder of the run's own.  With ``keep_session`` the CLI is to keep the
+    conversation, so that ``resume``, its own id of it, can continue it in a later process.  ``max_retries`` is how often the CLI may ask its provider again.
     """
 
     workdir: str
@@ -40,6 +41,8 @@ class Options:
     verbose: bool = False
     extra: tuple[str, ...] = ()
     max_retries: int = 2
+    keep_session: bool = False
+    resume: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,19 @@ class Spawn:
     home: PrivateHome | None = None
     in_advance: bool = True
     warnings: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Something to be done about a kept conversation, without a prompt.
+
+    The process of ``spawn``, if there is one, is run with ``conversation`` to its outcome; then ``leftovers`` (patterns
+    as in :class:`Spawn`) are removed.
+    """
+
+    spawn: Spawn | None = None
+    conversation: "Conversation | None" = None
+    leftovers: tuple[str, ...] = ()
 
 
 class Phase(Enum):
@@ -182,6 +198,8 @@ class Backend(ABC):
     """The version of the CLI that the recordings were made with."""
     max_prompt_bytes: int = 0
     """The longest prompt the CLI takes whole, in bytes of UTF-8; 0: no limit."""
+    can_resume: bool = False
+    """Whether a conversation can be continued in a later process."""
     folder_bound: bool = False
     """Whether a session can only be continued in the folder it began in."""
 
@@ -196,6 +214,17 @@ class Backend(ABC):
     @abstractmethod
     def conversation(self, options: Options, prompt: str) -> Conversation:
         """A fresh conversation that asks this prompt."""
+
+    def fork(self, options: Options) -> Errand | None:  # noqa: ARG002
+        """How to copy the conversation that ``options.resume`` names; None when the CLI has no way.
+
+        An :class:`~services.events.Init` tells the CLI's id of the copy.
+        """
+        return None
+
+    def forget(self, options: Options) -> Errand | None:  # noqa: ARG002
+        """How to remove the CLI's own copy of the conversation that ``options.resume`` names; None: it has no way."""
+        return None
 
 
 class Paragraphs:
