@@ -25,8 +25,9 @@ class Options:
     """How one prompt is to be run, request and configuration already merged.
 
     Zero, empty and ``default`` mean the CLI's own default; ``allowed_tools=None`` means all its tools.
-    ``workdir`` is absolute and resolved, "" for a folder of the run's own.  With ``keep_session`` the CLI is to keep the
-    conversation, so that ``resume``, its own id of it, can continue it in a later process.  ``max_retries`` is how often the CLI may ask its provider again.
+    ``workdir`` is absolute and resolved, "" for a folder of the run's own.  With ``keep_session`` the CLI is to keep
+    the conversation, so that ``resume``, its own id of it, can continue it in a later process.  ``max_retries`` is how
+    often the CLI may ask its provider again.
     """
 
     workdir: str
