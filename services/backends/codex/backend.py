@@ -1,9 +1,11 @@
 """What to start for a prompt to codex."""
 
-from services.backends.base import Backend, Options, Spawn
+from services.backends.base import Backend, Errand, Options, Spawn
 from services.backends.codex.conversation import CodexConversation
+from services.backends.codex.errands import CodexErrand
 from services.backends.codex.failures import LOGIN_HINT
-from services.backends.codex.requests import SANDBOX, flag_values, opening
+from services.backends.codex.requests import greeting
+from services.backends.codex.threads import SANDBOX, flag_values, opening
 
 COMMAND = (
     "codex",
@@ -31,6 +33,7 @@ class CodexBackend(Backend):
     extra_flags = {"--model": True, "--sandbox": True, "--profile": True}  # noqa: RUF012 - read only, as in the base
     mode_flags = {"--sandbox": {value: mode for mode, value in SANDBOX.items()}, "--profile": {}}  # noqa: RUF012
     tested_version = "0.169.0"
+    can_resume = True
 
     def spawn(self, options: Options) -> Spawn:
         """A server that is greeted, and that opens its thread where it need not know more for that."""
@@ -43,8 +46,16 @@ class CodexBackend(Backend):
         return f"has {len(prompt)} characters, and codex takes no more than {MAX_PROMPT_CHARS}"
 
     def conversation(self, options: Options, prompt: str) -> CodexConversation:
-        """A turn of a thread of its own."""
+        """A turn of a thread of its own, or of the one to be resumed."""
         return CodexConversation(options, prompt)
+
+    def fork(self, options: Options) -> Errand:
+        """Let codex copy its thread."""
+        return Errand(Spawn(COMMAND, options.workdir, opening=greeting()), CodexErrand.copying(options))
+
+    def forget(self, options: Options) -> Errand:
+        """Let codex delete its thread."""
+        return Errand(Spawn(COMMAND, options.workdir, opening=greeting()), CodexErrand.deleting(options))
 
 
 def warnings(options: Options) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
-"""One run with one ``codex app-server``: a thread of its own, with one turn."""
+"""One run with one ``codex app-server``: one turn of a thread, of its own or one that was kept."""
 
-import re
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,20 +7,22 @@ from typing import Any
 
 from services.backends.base import Conversation, Options, Phase
 from services.backends.codex.answer import NO_EVENTS, Answer, Thoughts
-from services.backends.codex.failures import failure_of, provider_refused
-from services.backends.codex.items import tool_result, tool_use, usage_of
+from services.backends.codex.failures import ended, failure_of, provider_refused
+from services.backends.codex.items import tool_result, tool_use
 from services.backends.codex.requests import (
     Request,
-    add_prompt,
+    add_messages,
     interrupt,
     is_plain,
+    messages_before,
     refusal,
-    start_thread,
     start_turn,
 )
+from services.backends.codex.threads import names_its_modes, resume_thread, start_sample_thread, start_thread
+from services.backends.codex.usage import Meter
 from services.backends.lenient import mapping, parse_object, text
 from services.errors import ErrorCode
-from services.events import Done, Event, Failed, Init, Progress, StopReason, TokenUsage, ToolResult, ToolUse, Usage
+from services.events import Done, Event, Failed, Init, Progress, StopReason, ToolResult, ToolUse, Usage
 
 NEEDED = tuple(request for request in Request if request is not Request.INTERRUPT)
 """The requests without which there is no run."""
@@ -35,9 +36,13 @@ RETRY_PATIENCE_S = 20.0
 PROMPT_TOO_LONG = Failed(ErrorCode.CONTEXT_TOO_LONG, "the prompt is too long for the context window of codex's model")
 """codex would shorten a prompt that is in the thread already, without a word, before it asks the model."""
 
+THREAD_FULL = Failed(
+    ErrorCode.CONTEXT_TOO_LONG,
+    "the session fills the context window of codex's model; ask a prompt without $ first, which lets codex make room",
+)
+"""The same, where it is not for the prompt that there is no room."""
+
 TRUNCATED = "Incomplete response returned, reason: max_output_tokens"
-COLORS = re.compile(r"\x1b\[[0-9;]*m")
-LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\dT\S+ +[A-Z]+ .*\n?", re.MULTILINE)
 
 
 class CodexConversation(Conversation):
@@ -51,7 +56,7 @@ class CodexConversation(Conversation):
         self._turn_id = ""
         self._answer = Answer()
         self._thoughts = Thoughts()
-        self._usage_of_threads: dict[str, TokenUsage] = {}
+        self._meter = Meter(resumed=bool(options.resume))
         self._responses = 0
         self._plans = 0
         self._retries = 0
@@ -92,29 +97,37 @@ class CodexConversation(Conversation):
         if thread_id == self._thread_id:
             return self._on_notification(method, params)
         # Of a thread that the agent has opened for a helper of its own: its words are not ours, but its tokens are.
-        if method == "thread/tokenUsage/updated":
-            return self._on_usage(text(thread_id), mapping(params.get("tokenUsage")))
-        return NO_EVENTS
+        return self._on_usage(params) if method == "thread/tokenUsage/updated" else NO_EVENTS
 
     def _on_response(self, message: Mapping[str, Any]) -> Sequence[Event]:
         request, result = message.get("id"), mapping(message.get("result"))
         if "error" in message and request in NEEDED:
             self._settle(failure_of(mapping(message["error"])))
         elif request == Request.INITIALIZE:
-            self.send(start_thread(self._options))
-        elif request == Request.START_THREAD:
+            self._open_thread()
+        elif request == Request.START_SAMPLE_THREAD:
+            self.send(resume_thread(self._options, result))
+        elif request in (Request.START_THREAD, Request.RESUME_THREAD):
             return self._on_thread(result)
-        elif request == Request.ADD_PROMPT:
-            self.send(start_turn(self._thread_id))
+        elif request == Request.ADD_MESSAGES:
+            self.send(start_turn(self._thread_id, self._prompt))
         elif request == Request.START_TURN:
             self._turn_id = text(mapping(result.get("turn")).get("id"))
         return NO_EVENTS
 
+    def _open_thread(self) -> None:
+        if not self._options.resume:
+            self.send(start_thread(self._options))
+        elif names_its_modes(self._options):
+            self.send(resume_thread(self._options, {}))
+        else:
+            self.send(start_sample_thread())
+
     def _on_thread(self, result: Mapping[str, Any]) -> Sequence[Event]:
         self._thread_id = text(mapping(result.get("thread")).get("id"))
         self._has_websockets = result.get("modelProvider") == "openai"
-        ask = start_turn if is_plain(self._prompt) else add_prompt
-        self.send(ask(self._thread_id, self._prompt))
+        before = messages_before(self._options, self._prompt)
+        self.send(add_messages(self._thread_id, before) if before else start_turn(self._thread_id, self._prompt))
         return [Init(text(result.get("model")), self._thread_id)]
 
     def _on_notification(self, method: str, params: Mapping[str, Any]) -> Sequence[Event]:
@@ -129,9 +142,7 @@ class CodexConversation(Conversation):
             case "item/completed":
                 return self._on_item_completed(mapping(params.get("item")))
             case "thread/tokenUsage/updated":
-                self._retries = 0
-                self._responses += 1
-                return self._on_usage(self._thread_id, mapping(params.get("tokenUsage")))
+                return self._on_usage(params)
             case "turn/plan/updated":
                 return self._on_plan(params)
             case "error":
@@ -147,7 +158,7 @@ class CodexConversation(Conversation):
     def _on_item_started(self, item: Mapping[str, Any]) -> Sequence[Event]:
         self._failure = None
         if item.get("type") == "contextCompaction" and not self._responses and not is_plain(self._prompt):
-            self._settle(PROMPT_TOO_LONG)
+            self._settle(THREAD_FULL if self._options.resume else PROMPT_TOO_LONG)
         use = tool_use(item)
         if use is None:
             return NO_EVENTS
@@ -165,13 +176,16 @@ class CodexConversation(Conversation):
         plan = {name: params[name] for name in ("explanation", "plan") if params.get(name) is not None}
         return [ToolUse(plan_id, "update_plan", plan), ToolResult(plan_id, "")]
 
-    def _on_usage(self, thread_id: str, token_usage: Mapping[str, Any]) -> Sequence[Event]:
-        self._usage_of_threads[thread_id] = usage_of(mapping(token_usage.get("total")))
-        return [Usage(self._usage)]
-
-    @property
-    def _usage(self) -> TokenUsage:
-        return sum(self._usage_of_threads.values(), TokenUsage())
+    def _on_usage(self, params: Mapping[str, Any]) -> Sequence[Event]:
+        thread_id, tokens = text(params.get("threadId")), mapping(params.get("tokenUsage"))
+        if thread_id == self._thread_id:
+            if text(params.get("turnId")) != self._turn_id:
+                self._meter.set_out(thread_id, tokens)
+                return NO_EVENTS
+            self._retries = 0
+            self._responses += 1
+        self._meter.count(thread_id, tokens)
+        return [Usage(self._meter.usage)]
 
     # ------------------------------------------------------------------ ending
 
@@ -216,11 +230,8 @@ class CodexConversation(Conversation):
     def finish(self, exit_code: int, stderr_tail: str) -> Done | Failed:
         """Success takes both: a completed turn and a clean exit."""
         if self._failure is not None:
-            return replace(self._failure, exit_code=exit_code or 1, usage=self._usage)
+            return replace(self._failure, exit_code=exit_code or 1, usage=self._meter.usage)
         if self._stop_reason is not None and exit_code == 0:
-            return Done(self._usage, turn_count=max(1, self._responses), stop_reason=self._stop_reason)
-        ending = f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with code {exit_code}"
+            return Done(self._meter.usage, turn_count=max(1, self._responses), stop_reason=self._stop_reason)
         when = "before the end of its turn" if self._stop_reason is None else "after its turn"
-        words = LOG_LINE.sub("", COLORS.sub("", stderr_tail)).strip()
-        message = f"codex {ending} {when}" + (f": {words}" if words else "")
-        return Failed(ErrorCode.BACKEND_FAILED, message, exit_code or 1, self._usage)
+        return replace(ended(exit_code, when, stderr_tail), usage=self._meter.usage)

@@ -1,5 +1,6 @@
 """What codex's errors mean."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,9 @@ from services.errors import ErrorCode
 from services.events import Failed
 
 LOGIN_HINT = "run `codex login` as the user the server runs as"
+
+COLORS = re.compile(r"\x1b\[[0-9;]*m")
+LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\dT\S+ +[A-Z]+ .*\n?", re.MULTILINE)
 
 CODES: Mapping[str, ErrorCode] = {
     # codexErrorInfo
@@ -32,11 +36,15 @@ CODES: Mapping[str, ErrorCode] = {
 MISSING_VARIABLE = "Missing environment variable"
 VARIABLE_HINT = "Set it for the server; a name that begins with neither OPENAI_ nor CODEX_ must be in server.pass_env."
 
+UNKNOWN_THREAD = ("no rollout found for thread", "thread not loaded", "invalid session id", "invalid thread id")
+
 WORDS = (
     (MISSING_VARIABLE, ErrorCode.BACKEND_AUTH_FAILED),
     ("not logged in", ErrorCode.BACKEND_AUTH_FAILED),
     ("rate limit exceeded", ErrorCode.RATE_LIMITED),
     ("model is not supported", ErrorCode.UNKNOWN_MODEL),
+    ("failed to read session metadata", ErrorCode.SESSION_EXPIRED),
+    *((words, ErrorCode.SESSION_EXPIRED) for words in UNKNOWN_THREAD),
 )
 """For what codex tells in no other way."""
 
@@ -50,7 +58,22 @@ def failure_of(error: Mapping[str, Any]) -> Failed:
         return Failed(code, f"codex failed: {reason} {VARIABLE_HINT}")
     if code is ErrorCode.BACKEND_AUTH_FAILED:
         return Failed(code, f"codex is not logged in, or its key was refused ({reason}): {LOGIN_HINT}")
+    if code is ErrorCode.SESSION_EXPIRED:
+        return Failed(code, f"codex no longer has this session: {reason}")
     return Failed(code, f"codex failed: {reason}")
+
+
+def names_no_thread(error: Mapping[str, Any]) -> bool:
+    """Whether codex says that it has no such thread."""
+    return any(words in text(error.get("message")) for words in UNKNOWN_THREAD)
+
+
+def ended(exit_code: int, when: str, stderr_tail: str) -> Failed:
+    """The failure of a codex that ended by itself, too early or not well."""
+    ending = f"was killed by signal {-exit_code}" if exit_code < 0 else f"exited with code {exit_code}"
+    words = LOG_LINE.sub("", COLORS.sub("", stderr_tail)).strip()
+    message = f"codex {ending} {when}" + (f": {words}" if words else "")
+    return Failed(ErrorCode.BACKEND_FAILED, message, exit_code or 1)
 
 
 def provider_refused(error: Mapping[str, Any]) -> bool:

@@ -3,21 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from services.backends.lenient import count, items, mapping, text
-from services.events import Event, TokenUsage, ToolResult, ToolUse
+from services.backends.lenient import items, mapping, text
+from services.events import Event, ToolResult, ToolUse
 
 Item = Mapping[str, Any]
-
-
-def usage_of(breakdown: Item) -> TokenUsage:
-    """Tokens as codex counts them: the input with what was cached, the output with the reasoning."""
-    return TokenUsage(
-        input_tokens=count(breakdown.get("inputTokens")),
-        output_tokens=count(breakdown.get("outputTokens")),
-        cached_tokens=count(breakdown.get("cachedInputTokens")),
-        cache_write_tokens=count(breakdown.get("cacheWriteInputTokens")),
-        reasoning_tokens=count(breakdown.get("reasoningOutputTokens")),
-    )
 
 
 def tool_use(item: Item) -> ToolUse | None:

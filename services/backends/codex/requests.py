@@ -7,14 +7,6 @@ from typing import Any
 import orjson
 
 from services.backends.base import Options
-from services.settings import ApprovalMode, SandboxMode
-
-APPROVAL: Mapping[ApprovalMode, str] = {"auto": "on-request", "none": "never", "always": "untrusted"}
-SANDBOX: Mapping[SandboxMode, str] = {
-    "read-only": "read-only",
-    "workspace": "workspace-write",
-    "full": "danger-full-access",
-}
 
 UNWANTED = (
     "account/rateLimits/updated",
@@ -57,9 +49,15 @@ class Request(IntEnum):
     INITIALIZE_AND_START_THREAD = 2
     """For a greeting that the opening of the thread follows at once."""
     START_THREAD = 3
-    ADD_PROMPT = 4
+    ADD_MESSAGES = 4
     START_TURN = 5
     INTERRUPT = 6
+    START_SAMPLE_THREAD = 7
+    """For a thread that only shows the modes that codex has by default."""
+    RESUME_THREAD = 8
+    READ_THREAD = 9
+    FORK_THREAD = 10
+    DELETE_THREAD = 11
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
@@ -67,54 +65,49 @@ def encode(message: Mapping[str, Any]) -> bytes:
     return orjson.dumps(message) + b"\n"
 
 
-def opening(options: Options) -> bytes:
-    """What can be said before there is a prompt: who we are and what we do not want to hear; perhaps the thread.
-
-    A thread reads the instructions (AGENTS.md) and the settings of its folder when it opens, so in somebody's folder it
-    must not be older than the prompt; and a system prompt would make the process one that fits no other prompt.
-    """
-    if options.workdir or options.system_prompt or options.append_system_prompt:
-        return _greeting(Request.INITIALIZE)
-    return _greeting(Request.INITIALIZE_AND_START_THREAD) + start_thread(options)
-
-
-def _greeting(request_id: Request) -> bytes:
+def greeting(request_id: Request = Request.INITIALIZE, *, experimental: bool = False) -> bytes:
+    """Who we are and what we do not want to hear; ``experimental`` adds what kept threads are told with."""
     client = {"name": "clinvk", "title": "clinvk", "version": "1"}
-    params = {"clientInfo": client, "capabilities": {"optOutNotificationMethods": UNWANTED}}
+    capabilities: dict[str, Any] = {"optOutNotificationMethods": UNWANTED}
+    if experimental:
+        capabilities["experimentalApi"] = True
+    params = {"clientInfo": client, "capabilities": capabilities}
     hello = {"id": request_id, "method": "initialize", "params": params}
     return encode(hello) + encode({"method": "initialized"})
 
 
-def start_thread(options: Options) -> bytes:
-    """Open the thread, in the folder that the process was started in."""
-    flags = flag_values(options.extra)
-    wanted = {
-        "ephemeral": True,
-        "model": flags.get("--model") or options.model,
-        "approvalPolicy": APPROVAL.get(options.approval_mode),
-        "sandbox": flags.get("--sandbox") or SANDBOX.get(options.sandbox_mode),
-        "baseInstructions": options.system_prompt,
-        "developerInstructions": options.append_system_prompt,
-    }
-    params = {name: value for name, value in wanted.items() if value}
-    return encode({"id": Request.START_THREAD, "method": "thread/start", "params": params})
+def messages_before(options: Options, prompt: str) -> list[Mapping[str, Any]]:
+    """What is to be put into the thread before its turn.
+
+    That is a prompt whose text codex would take for more: ``$name`` in the input of a turn adds the text of a skill.
+    And a thread takes the instructions that it is opened with to heart only the first time.
+    """
+    messages = []
+    if options.resume and options.append_system_prompt:
+        messages.append(_message("developer", options.append_system_prompt))
+    if not is_plain(prompt):
+        messages.append(_message("user", prompt))
+    return messages
 
 
 def is_plain(prompt: str) -> bool:
-    """Whether the input of a turn takes the prompt for a text: ``$name`` in it would add the text of a skill."""
+    """Whether the input of a turn takes the prompt for a text."""
     return "$" not in prompt
 
 
-def add_prompt(thread_id: str, prompt: str) -> bytes:
-    """Put the prompt into the thread as a message of the user, in which nothing is looked for."""
-    message = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": prompt}]}
-    params = {"threadId": thread_id, "items": [message]}
-    return encode({"id": Request.ADD_PROMPT, "method": "thread/inject_items", "params": params})
+def _message(role: str, words: str) -> Mapping[str, Any]:
+    return {"type": "message", "role": role, "content": [{"type": "input_text", "text": words}]}
 
 
-def start_turn(thread_id: str, prompt: str | None = None) -> bytes:
-    """Ask the prompt, or what the thread ends with."""
-    params = {"threadId": thread_id, "input": [] if prompt is None else [{"type": "text", "text": prompt}]}
+def add_messages(thread_id: str, messages: Sequence[Mapping[str, Any]]) -> bytes:
+    """Put messages into the thread, in which nothing is looked for."""
+    params = {"threadId": thread_id, "items": messages}
+    return encode({"id": Request.ADD_MESSAGES, "method": "thread/inject_items", "params": params})
+
+
+def start_turn(thread_id: str, prompt: str) -> bytes:
+    """Ask the prompt, or what the thread ends with if that is the prompt already."""
+    params = {"threadId": thread_id, "input": [{"type": "text", "text": prompt}] if is_plain(prompt) else []}
     return encode({"id": Request.START_TURN, "method": "turn/start", "params": params})
 
 
@@ -129,13 +122,3 @@ def refusal(request_id: object, method: str) -> bytes:
     if method in REFUSALS:
         return encode({"id": request_id, "result": REFUSALS[method]})
     return encode({"id": request_id, "error": {"code": METHOD_NOT_FOUND, "message": "nobody is there to answer this"}})
-
-
-def flag_values(extra: Sequence[str]) -> dict[str, str]:
-    """The values of extra flags, given as ``--flag value`` or ``--flag=value``, each of them checked before."""
-    flags: dict[str, str] = {}
-    words = iter(extra)
-    for word in words:
-        name, has_value, value = word.partition("=")
-        flags[name] = value if has_value else next(words, "")
-    return flags

@@ -1,6 +1,7 @@
 """What codex was recorded saying, and the conversations that hear it again.
 
-``run-*.jsonl`` are runs of this project's own conversation: ``to`` and ``from`` codex, line by line, and how it ended.
+``run-*.jsonl`` are runs of this project's own conversation, and ``errand-*.jsonl`` its errands: ``to`` and ``from``
+codex, line by line, and how it ended.
 The others are older sessions of ``codex app-server`` with several turns, and runs of ``codex exec``.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from services.backends.base import Options, Phase
+from services.backends.base import Conversation, Options, Phase, Spawn
 from services.backends.codex.backend import CodexBackend
 from services.backends.codex.conversation import CodexConversation
 from services.backends.codex.requests import Request
@@ -20,6 +21,7 @@ from services.events import Done, Event, Failed, Message
 
 FOLDER = Path(__file__).parents[2] / "recordings" / "codex" / CodexBackend.tested_version
 RUNS = sorted(path.stem.removeprefix("run-") for path in FOLDER.glob("run-*.jsonl"))
+ERRANDS = sorted(path.stem.removeprefix("errand-") for path in FOLDER.glob("errand-*.jsonl"))
 EXEC = sorted(path.stem for path in FOLDER.glob("*.argv") if path.stem != "app-server")
 SESSIONS = ("app-server", "codex-dynamic-tools", "codex-eof", "codex-more")
 
@@ -28,7 +30,7 @@ Json = Mapping[str, Any]
 
 def options(**chosen: Any) -> Options:
     """Options of a run in a private folder."""
-    return Options(workdir="", **chosen)
+    return Options(**{"workdir": "", **chosen})
 
 
 def lines(data: bytes) -> list[Any]:
@@ -55,16 +57,17 @@ class Heard:
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """One ``run-*.jsonl``."""
+    """One ``run-*.jsonl`` or ``errand-*.jsonl``."""
 
     prompt: str
     options: Options
     steps: Sequence[Json]
+    errand: str = ""
 
     @classmethod
-    def load(cls, name: str) -> "RecordedRun":
-        first, *steps = [json.loads(line) for line in (FOLDER / f"run-{name}.jsonl").read_text().splitlines()]
-        return cls(first["prompt"], options(**first["options"]), steps)
+    def load(cls, name: str, kind: str = "run") -> "RecordedRun":
+        first, *steps = [json.loads(line) for line in (FOLDER / f"{kind}-{name}.jsonl").read_text().splitlines()]
+        return cls(first.get("prompt", ""), options(**first["options"]), steps, first.get("errand", ""))
 
     @property
     def asked(self) -> list[Any]:
@@ -76,11 +79,20 @@ class RecordedRun:
         """All that codex wrote."""
         return [step["from"] for step in self.steps if "from" in step]
 
+    def begin(self) -> tuple[Spawn, Conversation]:
+        """What it was begun with."""
+        backend = CodexBackend()
+        if not self.errand:
+            return backend.spawn(self.options), backend.conversation(self.options, self.prompt)
+        errand = backend.fork(self.options) if self.errand == "fork" else backend.forget(self.options)
+        assert errand.spawn is not None
+        assert errand.conversation is not None
+        return errand.spawn, errand.conversation
+
     def replay(self) -> Heard:
         """Hear it again, and check that the conversation ends it where it was ended."""
-        backend = CodexBackend()
-        heard = Heard(sent=lines(backend.spawn(self.options).opening))
-        conversation = backend.conversation(self.options, self.prompt)
+        spawn, conversation = self.begin()
+        heard = Heard(sent=lines(spawn.opening))
         conversation.start()
         exit_code, stderr = 0, ""
         for step in self.steps:
@@ -104,7 +116,10 @@ def reported_text(messages: Iterable[Json]) -> str:
     thread_id, texts = "", []
     for message in messages:
         match message:
-            case {"id": Request.START_THREAD, "result": {"thread": {"id": str(thread_id)}}}:
+            case {
+                "id": Request.START_THREAD | Request.RESUME_THREAD,
+                "result": {"thread": {"id": str(thread_id)}},
+            }:
                 pass
             case {
                 "method": "item/completed",
