@@ -10,6 +10,7 @@ from app import __version__
 from blueprints import meta, requests
 from blueprints.api import Api
 from blueprints.context import provide
+from blueprints.native import records
 from blueprints.native import routes as native
 from services.container import Container, create_container
 from services.settings import Config
@@ -42,6 +43,6 @@ def create_app(config: Config, *, container: Container | None = None) -> Flask:
     provide(app, container or create_container(config, __version__))
     requests.install(app)
     api = Api(app, envelopes={})
-    for blueprint in (meta.blueprint, native.blueprint):
+    for blueprint in (meta.blueprint, native.blueprint, records.blueprint):
         api.register_blueprint(blueprint)
     return app

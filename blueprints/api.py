@@ -26,6 +26,10 @@ class Parser(FlaskParser):
     """Reads arguments strictly, and says what is wrong by field."""
 
     DEFAULT_VALIDATION_STATUS = 400
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {  # noqa: RUF012 - as in the base
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "query": ma.RAISE,
+    }
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:  # noqa: ARG002
         """The body of a request, which must be an object."""

@@ -9,6 +9,12 @@ from marshmallow import fields
 from blueprints.api import Blueprint
 from blueprints.context import services
 from services.availability import BackendStatus
+from services.sessions.errors import StoreError
+from services.store_access import StoreAccess
+
+STATUS = (
+    "`ok`; `degraded`: an enabled backend is missing; `unhealthy` (with HTTP status 503): no session can be recorded."
+)
 
 blueprint = Blueprint("meta", __name__, description="The server itself.")
 
@@ -28,15 +34,24 @@ class RunsHealthSchema(ma.Schema):
     limit = fields.Integer(metadata={"description": "Run slots."})
 
 
+class StoreHealthSchema(ma.Schema):
+    """Whether sessions can be recorded."""
+
+    available = fields.Boolean(metadata={"description": "Whether they can."})
+    session_count = fields.Integer(metadata={"description": "How many there are."})
+    error = fields.String(metadata={"description": "What is wrong with the store; absent when nothing is."})
+
+
 class HealthSchema(ma.Schema):
     """How the server is."""
 
-    status = fields.String(metadata={"description": "`ok`, or `degraded`: an enabled backend is missing."})
+    status = fields.String(metadata={"description": STATUS})
     version = fields.String(metadata={"description": "The version of clinvk."})
     uptime = fields.String(metadata={"description": "How long it has been up, such as `1h2m3s`."})
     uptime_ms = fields.Integer(metadata={"description": "The same in milliseconds."})
     uptime_millis = fields.Integer(metadata={"description": "The same as `uptime_ms`."})
     backends = fields.List(fields.Nested(BackendHealthSchema))
+    session_store = fields.Nested(StoreHealthSchema)
     runs = fields.Nested(RunsHealthSchema)
 
 
@@ -55,7 +70,8 @@ def index() -> Response:
 
 @blueprint.route("/health")
 @blueprint.response(200, HealthSchema)
-def health() -> dict[str, Any]:
+@blueprint.alt_response(503, schema=HealthSchema)
+def health() -> tuple[dict[str, Any], int]:
     """Say how the server is.
 
     Takes the same short time whatever the server is doing.
@@ -64,15 +80,26 @@ def health() -> dict[str, Any]:
     backends = container.availability.statuses()
     slots = container.runs.slots
     uptime_ms = round(container.uptime_s * 1000)
-    return {
-        "status": "degraded" if any(map(_missing, backends)) else "ok",
+    store = _session_store(container.store)
+    status = "degraded" if any(map(_missing, backends)) else "ok"
+    answer = {
+        "status": status if store["available"] else "unhealthy",
         "version": container.version,
         "uptime": _clock(uptime_ms // 1000),
         "uptime_ms": uptime_ms,
         "uptime_millis": uptime_ms,
         "backends": backends,
+        "session_store": store,
         "runs": {"active": slots.active, "queued": slots.queued, "limit": slots.limit},
     }
+    return answer, 200 if store["available"] else 503
+
+
+def _session_store(store: StoreAccess) -> dict[str, Any]:
+    try:
+        return {"available": True, "session_count": store().check()}
+    except StoreError as error:
+        return {"available": False, "session_count": 0, "error": error.message}
 
 
 def _missing(backend: BackendStatus) -> bool:

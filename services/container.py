@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from services.availability import Availability
 from services.backends import create_backends
@@ -13,8 +14,10 @@ from services.process import Engine, worker_id
 from services.registry import Registry
 from services.running import Runner
 from services.runs import Runs
+from services.session_runs import SessionRuns
 from services.settings import Config
 from services.slots import Slots
+from services.store_access import DATABASE, Housekeeping, StoreAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,9 @@ class Container:
     registry: Registry
     availability: Availability
     orchestrator: Orchestrator
+    store: StoreAccess
+    sessions: SessionRuns
+    housekeeping: Housekeeping
     started_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -45,8 +51,10 @@ class Container:
     def close(self) -> None:
         """End everything that was started: runs, threads, folders."""
         self.availability.close()
+        self.housekeeping.stop()
         self.registry.close()
         self.runs.close()
+        self.store.close()
 
 
 def create_container(config: Config, version: str, environment: Mapping[str, str] = os.environ) -> Container:
@@ -70,4 +78,30 @@ def create_container(config: Config, version: str, environment: Mapping[str, str
         backends, config.backends, capture=engine.capture, environment=environment, pass_env=server.pass_env
     )
     availability.start()
-    return Container(config, version, runs, registry, availability, Orchestrator(runs, config.parallel, server))
+    store = StoreAccess(database(config))
+    sessions = SessionRuns(
+        runs,
+        backends,
+        store=store,
+        settings=config.session,
+        folder=config.home / "work",
+        worker=worker_id(),
+    )
+    housekeeping = Housekeeping(store, sessions.remove_unused, config.session.retention_days)
+    housekeeping.start()
+    return Container(
+        config=config,
+        version=version,
+        runs=runs,
+        registry=registry,
+        availability=availability,
+        orchestrator=Orchestrator(runs, config.parallel, server),
+        store=store,
+        sessions=sessions,
+        housekeeping=housekeeping,
+    )
+
+
+def database(config: Config) -> str | Path:
+    """Where the sessions are: the URL of the configuration, or a file in the home folder."""
+    return config.session.database_url or config.home / DATABASE

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from services.backends.base import Backend, InRun, Options, PromptText, Spawn
+from services.backends.base import Backend, Conversation, Errand, InRun, Options, PromptText, Spawn
 from services.errors import ClinvkError, ErrorCode
 from services.flags import check_extra
 from services.prompts import Prompt
@@ -16,8 +16,16 @@ Mode = TypeVar("Mode", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The conversation that a prompt belongs to: its own folder, and the CLI's id of it ("" when it begins)."""
+
+    folder: str
+    cli_session_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """A prompt that may run, and how."""
+    """A prompt that may run, and how; ``conversation`` is set when it is an errand, which has no prompt."""
 
     prompt: Prompt
     backend: Backend
@@ -25,6 +33,7 @@ class Plan:
     options: Options
     spawn: Spawn
     timeout_s: float
+    conversation: Conversation | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -47,8 +56,11 @@ class Planner:
         self._defaults = defaults
         self._server = server
 
-    def plan(self, prompt: Prompt) -> Plan:
-        """Validate and resolve a prompt.  Raises ClinvkError naming the field at fault."""
+    def plan(self, prompt: Prompt, kept: Kept | None = None) -> Plan:
+        """Validate and resolve a prompt, of a conversation that is kept or of none.
+
+        Raises ClinvkError naming the field at fault.
+        """
         backend = self._backends.get(prompt.backend)
         if backend is None:
             known = ", ".join(self._backends)
@@ -58,8 +70,23 @@ class Planner:
         prompt = replace(prompt, dry_run=prompt.dry_run or self._defaults.dry_run)
         self._check_text(prompt, backend)
         options = self._options(prompt, backend, settings)
+        if kept is not None:
+            workdir = options.workdir or kept.folder
+            keep = backend.can_resume
+            options = replace(options, workdir=workdir, keep_session=keep, resume=kept.cli_session_id)
         self._check_modes(prompt, options)
-        spawn = backend.spawn(options)
+        return self._plan(prompt, backend, options, backend.spawn(options))
+
+    def errand(self, prompt: Prompt, options: Options, errand: Errand) -> Plan:
+        """The plan of an errand that has a process; ``prompt`` says for whom it is."""
+        assert errand.spawn is not None
+        return replace(
+            self._plan(prompt, self._backends[prompt.backend], options, errand.spawn),
+            conversation=errand.conversation,
+        )
+
+    def _plan(self, prompt: Prompt, backend: Backend, options: Options, spawn: Spawn) -> Plan:
+        settings = self._settings[prompt.backend]
         if settings.executable:
             spawn = replace(spawn, argv=(settings.executable, *spawn.argv[1:]))
         timeouts = [self._defaults.command_timeout_secs, self._server.request_timeout_secs]

@@ -1,12 +1,13 @@
 """One run: one prompt, one process, from the queue to the last of its descendants."""
 
+import glob
 import os
 import select
 import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,11 @@ class Result:
         return self.outcome.usage
 
 
+def new_run_id() -> str:
+    """An id for a run."""
+    return uuid.uuid4().hex[:16]
+
+
 class Run:
     """One run, owned by the thread that iterates over it.  A context manager; :meth:`close` is idempotent.
 
@@ -58,17 +64,19 @@ class Run:
         plan: Plan,
         limits: ServerSettings,
         *,
+        run_id: str = "",
         client_fd: int | None,
         deadline: Deadline,
         on_close: Callable[["Run"], None],
     ) -> None:
-        self.run_id = uuid.uuid4().hex[:16]
+        self.run_id = run_id or new_run_id()
         self.plan = plan
         self.backend = plan.backend.name
         self.model = plan.options.model
         self.warnings = plan.warnings
         self.started_at = time.time()
         self.deadline = deadline
+        self.session_id = ""
         self.cli_session_id = ""
         self._limits = limits
         self._client_fd = client_fd
@@ -125,7 +133,8 @@ class Run:
         if self._client_fd is not None:
             child.watch(self._client_fd, select.POLLRDHUP)
         options = replace(self.plan.options, workdir=child.cwd)
-        self._conversation = self.plan.backend.conversation(options, self.plan.prompt.text)
+        plan = self.plan
+        self._conversation = plan.conversation or plan.backend.conversation(options, plan.prompt.text)
         self._conversation.start()
         self._answer(child, self._conversation)
 
@@ -320,7 +329,7 @@ class Run:
                 self._interrupt(self._started.child, self._conversation, self._stop or ABANDONED)
             self._started.child.close()
             self._started.folder.remove()
-            remove_leftovers(self._home, self.plan, self.cli_session_id)
+            remove_leftovers(self._home, self.plan.spawn.leftovers, self.cli_session_id)
         with self._lock:
             self._closed = True
             os.close(self._wake_fd)
@@ -335,12 +344,12 @@ class Run:
         self.close()
 
 
-def remove_leftovers(home: Path, plan: Plan, cli_session_id: str) -> None:
-    """Remove what an ephemeral run has left in the CLI's own home, as its spawn names it."""
-    for pattern in plan.spawn.leftovers:
+def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -> None:
+    """Remove what a CLI has left in its own home; ``{session}`` in a pattern stands for its id of the session."""
+    for pattern in patterns:
         if "{session}" in pattern and not cli_session_id:
             continue
-        for path in home.glob(pattern.replace("{session}", cli_session_id)):
+        for path in home.glob(pattern.replace("{session}", glob.escape(cli_session_id))):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

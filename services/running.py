@@ -6,9 +6,10 @@ The protocols keep the dialects and the orchestration apart from processes: in t
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, Self
 
+from services.backends.base import Errand, Options
 from services.deadline import Deadline
 from services.events import Done, Event, Failed, Message, Outcome
-from services.planning import Plan
+from services.planning import Kept, Plan
 from services.prompts import Prompt
 from services.run import Result
 from services.slots import Slots
@@ -22,12 +23,20 @@ class Running(Protocol):
         """Its id; "" when nothing was started."""
 
     @property
+    def session_id(self) -> str:
+        """The session it is recorded in; "" when it is in none."""
+
+    @property
     def backend(self) -> str:
         """The backend's name."""
 
     @property
     def model(self) -> str:
         """The model, as far as it is known."""
+
+    @property
+    def cli_session_id(self) -> str:
+        """The CLI's own id of the session, as far as it is known."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -63,13 +72,17 @@ class Runner(Protocol):
     def slots(self) -> Slots:
         """The run slots."""
 
-    def check(self, prompt: Prompt) -> Plan:
+    def check(self, prompt: Prompt, kept: Kept | None = None) -> Plan:
         """Validate and resolve a prompt, starting nothing.  Raises ClinvkError."""
+
+    def perform(self, prompt: Prompt, options: Options, errand: Errand) -> tuple[Outcome, str]:
+        """Do an errand: how it ended, and the CLI's id of a session that came of it.  Raises ClinvkError."""
 
     def start(
         self,
         plan: Plan,
         *,
+        run_id: str = "",
         client_fd: int | None = None,
         deadline: Deadline | None = None,
         announce: Callable[[Running], None] | None = None,
@@ -93,6 +106,8 @@ class StandIn:
     """In the place of a run when nothing is started; it has its few events ready."""
 
     run_id = ""
+    session_id = ""
+    cli_session_id = ""
     duration_ms = 0
 
     def __init__(

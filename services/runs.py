@@ -5,15 +5,18 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from services.backends.base import Errand, Options
 from services.deadline import Deadline
 from services.environment import child_environment
 from services.errors import ClinvkError, ErrorCode
-from services.planning import Plan, Planner, command_line
+from services.events import Done, Outcome
+from services.planning import Kept, Plan, Planner, command_line
 from services.process import Engine
 from services.prompts import Prompt
 from services.registry import Registry, RunRecord
-from services.run import INTERRUPT_GRACE_S, Result, Run
+from services.run import INTERRUPT_GRACE_S, Result, Run, remove_leftovers
 from services.settings import ServerSettings
 from services.slots import Slots
 
@@ -55,9 +58,25 @@ class Runs:
         """The runs that wait or go on in this worker."""
         return list(self._active.values())
 
-    def check(self, prompt: Prompt) -> Plan:
+    def check(self, prompt: Prompt, kept: Kept | None = None) -> Plan:
         """Validate and resolve a prompt, starting nothing.  Raises ClinvkError naming the field at fault."""
-        return self._planner.plan(prompt)
+        return self._planner.plan(prompt, kept)
+
+    def perform(self, prompt: Prompt, options: Options, errand: Errand) -> tuple[Outcome, str]:
+        """Do an errand for whom the prompt names: how it ended, and the CLI's id of a session that came of it.
+
+        Raises ClinvkError as :meth:`start` does.
+        """
+        outcome: Outcome = Done(turn_count=0)
+        cli_session_id = ""
+        if errand.spawn is not None:
+            with self.start(self._planner.errand(prompt, options, errand)) as run:
+                outcome = run.collect().outcome
+            cli_session_id = run.cli_session_id
+        home = self._environment.get("HOME")
+        if home:
+            remove_leftovers(Path(home), errand.leftovers, options.resume)
+        return outcome, cli_session_id
 
     def dry_run(self, plan: Plan) -> str:
         """The command line that would be run."""
@@ -67,6 +86,7 @@ class Runs:
         self,
         plan: Plan,
         *,
+        run_id: str = "",
         client_fd: int | None = None,
         deadline: Deadline | None = None,
         announce: Callable[[Run], None] | None = None,
@@ -83,6 +103,7 @@ class Runs:
         run = Run(
             plan,
             self._limits,
+            run_id=run_id,
             client_fd=client_fd,
             deadline=min(own, deadline) if deadline is not None else own,
             on_close=self._closed,

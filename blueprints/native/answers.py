@@ -29,6 +29,7 @@ class AnswerSchema(SpentSchema):
     """What a run came to."""
 
     run_id = fields.String(metadata=about("The run; absent when nothing was run."))
+    session_id = fields.String(metadata=about("The session it is recorded in; absent when it is in none."))
     backend = fields.String(metadata=about("The backend that answered."))
     model = fields.String(metadata=about("The model that answered, as the CLI names it."))
     exit_code = fields.Integer(metadata=about("The CLI's; 1 when it only reported a failure, -1 when we ended it."))

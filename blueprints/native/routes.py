@@ -1,6 +1,7 @@
 """The routes of the native API."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,15 +21,14 @@ from blueprints.native.answers import (
 )
 from blueprints.native.schemas import ChainSchema, CompareSchema, ParallelSchema, PromptSchema
 from blueprints.native.translate import NDJSON, EventWriter, answer, together
-from blueprints.requests import client_fd
+from blueprints.requests import client_fd, owner
 from blueprints.streaming import stream, stream_run
 from services.deadline import Deadline
 from services.ensemble import Caller, Ensemble
-from services.errors import ClinvkError, ErrorCode
 from services.events import Failed
 from services.orchestration import Chain, Compare, Parallel
 from services.prompts import Prompt
-from services.running import Running, start
+from services.running import Running
 
 blueprint = Blueprint("native", __name__, url_prefix="/api/v1", description="Prompts for every backend.")
 STREAM = "stream-json"
@@ -46,10 +46,10 @@ def prompt(prompt: Prompt) -> Response:
     Answers 200 whenever the CLI has run: `exit_code`, `error` and `error_code` say how that went.  With
     `Accept: text/plain` the answer is the bare output, and a failure has its HTTP status.
     """
-    _refuse_session(prompt)
-    runs = services().runs
     caller = _caller()
-    run = start(runs, runs.check(prompt), client_fd=caller.client_fd, deadline=caller.deadline)
+    run = services().sessions.start(
+        replace(prompt, owner=owner()), client_fd=caller.client_fd, deadline=caller.deadline
+    )
     if prompt.output_format == STREAM:
         writer = EventWriter(_stream_type())
         headers_after_s = services().config.server.headers_after_secs
@@ -133,9 +133,3 @@ def _caller() -> Caller:
 
 def _stream_type() -> str:
     return request.accept_mimetypes.best_match([NDJSON, sse.CONTENT_TYPE]) or NDJSON
-
-
-def _refuse_session(prompt: Prompt) -> None:
-    if prompt.session_id:
-        message = "there is no such session: this server keeps none yet, every prompt is ephemeral"
-        raise ClinvkError.field(prompt.at("session_id"), message, ErrorCode.SESSION_NOT_FOUND)

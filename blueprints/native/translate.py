@@ -61,6 +61,8 @@ def failure(outcome: Outcome) -> dict[str, str]:
 def answer(run: Running, result: Result) -> dict[str, Any]:
     """What came of a run."""
     identity = {"run_id": run.run_id} if run.run_id else {}
+    if run.session_id:
+        identity["session_id"] = run.session_id
     return {
         **identity,
         "backend": run.backend,
@@ -137,7 +139,7 @@ class EventWriter:
         """The bytes of a batch of a run's events, of a heartbeat when there are none."""
         if not events and self._as_sse:
             return sse.HEARTBEAT
-        common = _common(run.backend, run.run_id, task)
+        common = _common(run.backend, run.run_id, run.session_id, task)
         lines = []
         for event in events or (STILL_RUNNING,):
             kind, content = described(event)
@@ -167,9 +169,9 @@ class EventWriter:
         return sse.frame(event) if self._as_sse else event + b"\n"
 
 
-def _common(backend: str = "", run_id: str = "", task: int | None = None) -> bytes:
+def _common(backend: str = "", run_id: str = "", session_id: str = "", task: int | None = None) -> bytes:
     """What the events of a batch share, as the inside of a JSON object: where they come from and when."""
-    origin: dict[str, Any] = {"backend": backend, "session_id": "", "run_id": run_id}
+    origin: dict[str, Any] = {"backend": backend, "session_id": session_id, "run_id": run_id}
     if task is not None:
         origin["task"] = task
     origin["timestamp"] = datetime.now(UTC)

@@ -102,6 +102,14 @@ class SessionStore:
                 worker=claim.worker,
             )
 
+    def release(self, session_id: str, run_id: str) -> None:
+        """Give the claim back as if it had not been taken: the run did not come about."""
+        with self._database.writing() as connection:
+            session = queries.find_claimed(connection, session_id, run_id)
+            if session is not None:
+                status = Status.ERROR if session.error_message else Status.COMPLETED
+                queries.change(connection, session, status=status, run_id="", worker="")
+
     def finish(self, session_id: str, run_id: str, ending: Ending) -> Session | None:
         """Give the claim back with what came of the run; None when the run has no claim on the session any more.
 

@@ -121,7 +121,7 @@ def test_any_other_request_id_is_replaced(app: Flask, given: str) -> None:
 
 def test_a_fault_of_ours_says_nothing_of_the_inside() -> None:
     class Broken(FakeRuns):
-        def check(self, prompt: Any) -> Any:
+        def check(self, prompt: Any, kept: Any = None) -> Any:
             raise KeyError("secret")
 
     response = fake_app(Broken({})).test_client().post("/api/v1/prompt", json=PROMPT)

@@ -14,7 +14,8 @@ def document() -> Any:
 
 def test_every_route_is_in_it(document: Any) -> None:
     assert document["openapi"] == "3.1.0"
-    routes = {rule.rule for rule in fake_app(FakeRuns({})).url_map.iter_rules()}
+    rules = fake_app(FakeRuns({})).url_map.iter_rules()
+    routes = {rule.rule.replace("<", "{").replace(">", "}") for rule in rules}
     assert set(document["paths"]) == routes - {"/openapi.json"}
 
 

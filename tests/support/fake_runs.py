@@ -1,5 +1,6 @@
 """Runs without processes: they give the events that a test has written for them."""
 
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,19 +11,21 @@ from flask import Flask
 
 from app.factory import create_app
 from services.availability import Availability
-from services.backends.base import Backend, Conversation, Options, Spawn
+from services.backends.base import Backend, Conversation, Errand, Options, Spawn
 from services.container import Container
 from services.deadline import Deadline
 from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Outcome, TokenUsage
 from services.orchestration import Orchestrator
-from services.planning import Plan, Planner, command_line
+from services.planning import Kept, Plan, Planner, command_line
 from services.prompts import Prompt
 from services.registry import Registry
 from services.run import Result
 from services.running import Running
+from services.session_runs import SessionRuns
 from services.settings import BackendSettings, Config, ParallelSettings, ServerSettings, UnifiedFlags
 from services.slots import Slots
+from services.store_access import Housekeeping, StoreAccess
 
 USAGE = TokenUsage(input_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=2)
 CANCELED = Failed(ErrorCode.CANCELED, "canceled", -1)
@@ -64,6 +67,8 @@ class FakeRun:
 
     def __init__(self, run_id: str, plan: Plan, script: Sequence[Batch | Callable[["FakeRun"], Batch]]) -> None:
         self.run_id = run_id
+        self.session_id = ""
+        self.cli_session_id = ""
         self.plan = plan
         self.backend = plan.backend.name
         self.model = plan.options.model
@@ -84,6 +89,7 @@ class FakeRun:
                 for event in batch:
                     if isinstance(event, Init):
                         self.model = event.model
+                        self.cli_session_id = event.cli_session_id
                 yield batch
                 if batch and isinstance(batch[-1], Done | Failed):
                     return
@@ -130,14 +136,19 @@ class FakeRuns:
         self._planner = Planner(self.backends, self.settings, self.defaults, self.server)
         self._lock = threading.Lock()
 
-    def check(self, prompt: Prompt) -> Plan:
+    def check(self, prompt: Prompt, kept: Kept | None = None) -> Plan:
         """Plan as the real ones do."""
-        return self._planner.plan(prompt)
+        return self._planner.plan(prompt, kept)
+
+    def perform(self, prompt: Prompt, options: Options, errand: Errand) -> tuple[Outcome, str]:
+        """Every errand succeeds."""
+        return Done(), f"{options.resume}-copy"
 
     def start(
         self,
         plan: Plan,
         *,
+        run_id: str = "",
         client_fd: int | None = None,
         deadline: Deadline | None = None,
         announce: Callable[[Running], None] | None = None,
@@ -147,7 +158,7 @@ class FakeRuns:
         if isinstance(script, ClinvkError):
             raise script
         with self._lock:
-            run = FakeRun(f"run-{len(self.started)}", plan, script)
+            run = FakeRun(run_id or f"run-{len(self.started)}", plan, script)
             self.started.append(run)
             self.deadlines.append(deadline)
         if announce is not None:
@@ -172,10 +183,23 @@ def never_captured(*_: object) -> tuple[int, str, str]:
     raise AssertionError("a program was started")
 
 
-def fake_app(runs: FakeRuns, home: Path = Path("/nonexistent")) -> Flask:
-    """The application on top of fake runs."""
+def fake_app(runs: FakeRuns, home: Path | None = None) -> Flask:
+    """The application on top of fake runs, with a session store in the test's own home."""
+    home = home or Path(tempfile.mkdtemp(prefix="clinvk-fake-"))
     config = Config(home=home, backends=runs.settings, server=runs.server)
-    availability = Availability(runs.backends, runs.settings, capture=never_captured, environment={})
-    orchestrator = Orchestrator(runs, ParallelSettings(), runs.server)
-    registry = Registry(home / "runs", "nobody")
-    return create_app(config, container=Container(config, "1.2.3", runs, registry, availability, orchestrator))
+    store = StoreAccess(home / "sessions.db")
+    sessions = SessionRuns(
+        runs, runs.backends, store=store, settings=config.session, folder=home / "work", worker="nobody"
+    )
+    container = Container(
+        config=config,
+        version="1.2.3",
+        runs=runs,
+        registry=Registry(home / "runs", "nobody"),
+        availability=Availability(runs.backends, runs.settings, capture=never_captured, environment={}),
+        orchestrator=Orchestrator(runs, ParallelSettings(), runs.server),
+        store=store,
+        sessions=sessions,
+        housekeeping=Housekeeping(store, sessions.remove_unused, 30),
+    )
+    return create_app(config, container=container)

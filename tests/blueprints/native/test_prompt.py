@@ -12,7 +12,7 @@ from services.events import Done, Failed, Init, Message, Progress, Thinking, Too
 from services.settings import UnifiedFlags
 from tests.support.fake_runs import USAGE, Batch, FakeRun, FakeRuns, Script, fake_app, saying
 
-HELLO = {"backend": "claude", "prompt": "hello"}
+HELLO = {"backend": "claude", "prompt": "hello", "ephemeral": True}
 
 
 def client_of(script: Script) -> tuple[FlaskClient, FakeRuns]:
