@@ -1,10 +1,12 @@
-"""``codex app-server``: JSON-RPC in lines, one thread at a time."""
+"""``codex app-server``: JSON-RPC in lines; it talks in the thread it was last told of."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
 
+from tests.fake_cli.codex_threads import Thread
 from tests.fake_cli.dialect import Dialect
 from tests.fake_cli.script import Asked
 
@@ -12,7 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-THREAD = "01a20469-a607-7951-b08c-1f2cf14eb934"
 KINDS = {401: "unauthorized", 403: "unauthorized", 404: "modelNotFound", 429: "usageLimitExceeded"}
 
 
@@ -24,9 +25,9 @@ class Codex(Dialect):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.questions: deque[str] = deque()
-        self.model = "codex-fake"
-        self.system = ""
-        self.turns = 0
+        self.threads: dict[str, Thread] = {}
+        self.thread = Thread.start({}, "")
+        self.added = ""
         self.item = ""
         self.said: list[str] = []
         self.decision = ""
@@ -37,9 +38,15 @@ class Codex(Dialect):
         while (line := self.terminal.line()) is not None:
             self.hear(line)
             while self.questions:
-                self.turns += 1
-                asked = Asked(self.questions.popleft(), model=self.model, system=self.system, turn=self.turns)
-                self.ask(asked)
+                thread = self.thread
+                self.ask(
+                    Asked(
+                        self.questions.popleft(),
+                        model=thread.kept["model"],
+                        system=thread.system,
+                        turn=thread.kept["turns"],
+                    )
+                )
             self.terminal.flush()
         return 0
 
@@ -65,29 +72,57 @@ class Codex(Dialect):
         match method:
             case "initialize":
                 self.reply(ident, userAgent="fake/0.169.0", codexHome="/nowhere", platformFamily="unix")
-            case "thread/start" | "thread/resume":
-                self.model = params.get("model") or self.model
-                self.system = (params.get("baseInstructions") or "") + (params.get("developerInstructions") or "")
-                thread = {
-                    "id": params.get("threadId") or THREAD,
-                    "ephemeral": params.get("ephemeral", False),
-                    "turns": [],
-                }
-                self.reply(ident, thread=thread, model=self.model, modelProvider="fake", cwd=params.get("cwd"))
-                self.notify("thread/started", thread=thread)
+            case "thread/start":
+                self.opened(ident, Thread.start(params, os.getcwd()))
+            case "thread/resume" | "thread/read" | "thread/fork" | "thread/delete":
+                self.on_kept(ident, method, params)
             case "thread/inject_items":
-                self.turns += sum(item.get("role") == "user" for item in params["items"])
+                self.thread = self.threads.get(params["threadId"], self.thread)
+                for item in params["items"]:
+                    words = "".join(part["text"] for part in item["content"])
+                    if item["role"] == "user":
+                        self.added = words
+                    else:
+                        self.thread.kept["developer"] += words
                 self.reply(ident)
             case "turn/start":
-                self.model = params.get("model") or self.model
+                self.thread = self.threads.get(params["threadId"], self.thread)
+                self.thread.kept["turns"] += 1
                 self.reply(ident, turn=self.turn("inProgress"))
-                self.questions.append("".join(part.get("text", "") for part in params["input"]))
+                self.questions.append("".join(part.get("text", "") for part in params["input"]) or self.added)
             case "turn/interrupt":
                 self.interrupted = True
                 self.reply(ident)
             case _:
                 self.terminal.json({"id": ident, "error": {"code": -32601, "message": f"no method {method}"}})
         self.terminal.flush()
+
+    def on_kept(self, ident: Any, method: str, params: dict[str, Any]) -> None:
+        """What is asked of a thread that is kept."""
+        thread = Thread.find(params["threadId"])
+        if thread is None:
+            words = "thread not loaded:" if method == "thread/read" else "no rollout found for thread id"
+            self.terminal.json({"id": ident, "error": {"code": -32600, "message": f"{words} {params['threadId']}"}})
+            return
+        match method:
+            case "thread/resume":
+                thread.open(params)
+                self.opened(ident, thread)
+            case "thread/read":
+                self.reply(ident, thread=thread.about())
+            case "thread/fork":
+                copied = thread.copy(params)
+                copied.save()
+                self.opened(ident, copied)
+            case "thread/delete":
+                thread.delete()
+                self.reply(ident)
+
+    def opened(self, ident: Any, thread: Thread) -> None:
+        self.threads[thread.ident] = thread
+        self.thread = thread
+        self.reply(ident, **thread.opened())
+        self.notify("thread/started", thread=thread.about())
 
     # -- what is printed
 
@@ -98,10 +133,10 @@ class Codex(Dialect):
         self.terminal.json({"method": method, "params": params})
 
     def turn(self, status: str, error: dict[str, Any] | None = None) -> dict[str, Any]:
-        return {"id": f"turn-{self.turns}", "items": [], "status": status, "error": error}
+        return {"id": f"turn-{self.thread.kept['turns']}", "items": [], "status": status, "error": error}
 
     def place(self) -> dict[str, Any]:
-        return {"threadId": THREAD, "turnId": f"turn-{self.turns}"}
+        return {"threadId": self.thread.ident, "turnId": f"turn-{self.thread.kept['turns']}"}
 
     def started(self, kind: str, ident: str, **fields: Any) -> None:
         self.item = ident
@@ -113,7 +148,8 @@ class Codex(Dialect):
 
     def begin(self, asked: Asked) -> None:
         self.said.clear()
-        self.notify("turn/started", threadId=THREAD, turn=self.turn("inProgress"))
+        self.thread.save()
+        self.notify("turn/started", threadId=self.thread.ident, turn=self.turn("inProgress"))
         content = [{"type": "text", "text": asked.prompt, "text_elements": []}]
         self.started("userMessage", "user_1", content=content)
         self.completed("userMessage", "user_1", content=content)
@@ -158,16 +194,9 @@ class Codex(Dialect):
 
     def finish(self) -> None:
         self.completed("agentMessage", "msg_1", text="".join(self.said))
-        used = {
-            "totalTokens": 14,
-            "inputTokens": 5,
-            "cachedInputTokens": 2,
-            "outputTokens": 9,
-            "reasoningOutputTokens": 3,
-        }
-        usage = {"total": used, "last": used, "modelContextWindow": 258400}
-        self.notify("thread/tokenUsage/updated", **self.place(), tokenUsage=usage)
-        self.notify("turn/completed", threadId=THREAD, turn=self.turn("completed"))
+        self.notify("thread/tokenUsage/updated", **self.place(), tokenUsage=self.thread.used())
+        self.thread.save()
+        self.notify("turn/completed", threadId=self.thread.ident, turn=self.turn("completed"))
 
     def fail(self, status: int, message: str) -> None:
         kind = "contextWindowExceeded" if "too long" in message else KINDS.get(status, "other")
@@ -182,8 +211,8 @@ class Codex(Dialect):
             self.notify("error", error=retry, willRetry=True, **self.place())
             error["codexErrorInfo"] = {"responseTooManyFailedAttempts": {"httpStatusCode": status}}
         self.notify("error", error=error, willRetry=False, **self.place())
-        self.notify("turn/completed", threadId=THREAD, turn=self.turn("failed", error))
+        self.notify("turn/completed", threadId=self.thread.ident, turn=self.turn("failed", error))
 
     def stopped(self) -> None:
-        self.notify("turn/completed", threadId=THREAD, turn=self.turn("interrupted"))
+        self.notify("turn/completed", threadId=self.thread.ident, turn=self.turn("interrupted"))
         self.terminal.flush()
