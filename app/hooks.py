@@ -18,7 +18,17 @@ from app.config.checks import exposure
 from app.connection import Limits
 from app.source import source
 from app.worker import Worker
-from services.process import become_subreaper, end_dead_instances, end_processes_of, instance_id
+from services.container import RUNS_FOLDER, database
+from services.process import (
+    become_subreaper,
+    end_dead_instances,
+    end_processes_of,
+    instance_id,
+    remove_dead_folders,
+    remove_folder_of,
+)
+from services.sessions.errors import StoreError
+from services.sessions.store import SessionStore
 from services.settings import Config, ServerSettings
 
 log = logging.getLogger("gunicorn.error")
@@ -74,8 +84,20 @@ def _when_ready(arbiter: Any) -> None:
         refuse(f"configuration error: {problem}")
     if count := end_dead_instances():
         log.warning("ended %d processes that a server which no longer lives had left", count)
+    remove_dead_folders(config.home / RUNS_FOLDER)
+    _check_store(config)
     names = ", ".join(name for name, backend in config.backends.items() if backend.enabled)
     log.info("clinvk %s: %s; %d runs at once", __version__, names, config.server.max_concurrent_runs)
+
+
+def _check_store(config: Config) -> None:
+    """Bring the session database up to date before any worker needs it; one that is no database stops the start."""
+    try:
+        SessionStore.open(database(config)).close()
+    except StoreError as error:
+        if not error.passing:
+            refuse(f"configuration error: {error.message}")
+        log.warning("%s; prompts will run without being recorded until it can be used", error.message)
 
 
 def _exposed(arbiter: Any, config: Config) -> str | None:
@@ -115,11 +137,13 @@ def _child_exit(arbiter: Any, worker: Worker) -> None:
     """In the arbiter, when a worker has ended: so does everything it left."""
     if count := end_processes_of(instance_id(), worker.pid, keep=_own(arbiter)):
         log.warning("ended %d processes that worker %s had left", count, worker.pid)
+    remove_folder_of(source.current().home / RUNS_FOLDER, worker.pid)
 
 
 def _on_exit(arbiter: Any) -> None:
     """In the arbiter, at its end."""
     end_processes_of(instance_id(), None, keep=_own(arbiter))
+    remove_folder_of(source.current().home / RUNS_FOLDER, None)
 
 
 def _own(arbiter: Any) -> tuple[int, ...]:

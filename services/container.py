@@ -19,6 +19,9 @@ from services.settings import Config
 from services.slots import Slots
 from services.store_access import DATABASE, Housekeeping, StoreAccess
 
+RUNS_FOLDER = "runs"
+"""In the home folder: a folder per worker, and in it one per run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Container:
@@ -61,7 +64,7 @@ def create_container(config: Config, version: str, environment: Mapping[str, str
     """The services for a configuration.  ``environment`` is the server's own, of which the CLIs get a part."""
     backends = create_backends(config.backends)
     server = config.server
-    folder = config.home / "runs"
+    folder = config.home / RUNS_FOLDER
     engine = Engine(folder)
     registry = Registry(folder, worker_id())
     runs = Runs(

@@ -424,6 +424,12 @@ def worker_id() -> str:
     return f"{instance_id()}.{os.getpid()}"
 
 
+def remove_folder_of(folder: Path, worker_pid: int | None) -> None:
+    """Remove the folder of this instance's dead worker, or those of all its workers."""
+    for entry in folder.glob(f"{instance_id()}.{'*' if worker_pid is None else worker_pid}"):
+        shutil.rmtree(entry, ignore_errors=True)
+
+
 def remove_dead_folders(folder: Path) -> None:
     """Remove what workers that no longer live have left below the engine's folder."""
     with suppress(FileNotFoundError):

@@ -41,7 +41,7 @@ class StoreAccess:
 
     def _open(self) -> SessionStore:
         if self._failure is not None and time.monotonic() - self._failed_at_s < TRY_AGAIN_S:
-            raise StoreError(self._failure.message)
+            raise StoreError(self._failure.message, passing=self._failure.passing)
         try:
             store = SessionStore.open(self._url_or_path)
         except StoreError as error:

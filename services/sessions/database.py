@@ -100,7 +100,7 @@ class Database:
             yield
             return
         if not self._turn.acquire(timeout=self._lock_timeout_s):
-            raise StoreError(f"the session database {self._name} is too busy")
+            raise StoreError(f"the session database {self._name} is too busy", passing=True)
         try:
             yield
         finally:
@@ -175,7 +175,7 @@ def _prepare_file(path: Path) -> None:
             with suppress(PermissionError):  # it is somebody else's
                 path.chmod(stat.S_IMODE(mode) & 0o700)
     except OSError as error:
-        raise StoreError(f"the session database {path} cannot be opened: {error.strerror}") from error
+        raise StoreError(f"the session database {path} cannot be opened: {error.strerror}", passing=True) from error
 
 
 def _sqlite(url: URL, lock_timeout_s: float) -> Engine:

@@ -8,10 +8,14 @@ from services.errors import ClinvkError, ErrorCode
 
 
 class StoreError(ClinvkError):
-    """The session store cannot be used: a run can go on, but nothing of it is recorded."""
+    """The session store cannot be used: a run can go on, but nothing of it is recorded.
 
-    def __init__(self, message: str) -> None:
+    ``passing`` says that it may mend itself (a lock, a full disk); else somebody has to put it right.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
         super().__init__(ErrorCode.INTERNAL, message)
+        self.passing = passing
 
 
 _SQLITE = {
@@ -40,7 +44,17 @@ _POSTGRESQL = {
 
 def explain(error: SQLAlchemyError | sqlite3.Error, name: str) -> StoreError:
     """The error in our words.  It quotes no values of a statement: they may be a prompt's."""
-    return StoreError(f"the session database {name} {_trouble(error)}")
+    return StoreError(f"the session database {name} {_trouble(error)}", passing=not _is_lasting(error))
+
+
+_LASTING_SQLITE = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+_LASTING_POSTGRESQL = ("28", "3D", "42501")
+
+
+def _is_lasting(error: SQLAlchemyError | sqlite3.Error) -> bool:
+    origin = _origin(error)
+    state = str(getattr(origin, "sqlstate", None) or "")
+    return _sqlite_name(origin).startswith(_LASTING_SQLITE) or state.startswith(_LASTING_POSTGRESQL)
 
 
 def is_locked(error: StoreError) -> bool:
