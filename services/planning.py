@@ -73,7 +73,10 @@ class Planner:
         if kept is not None:
             workdir = options.workdir or kept.folder
             keep = backend.can_resume
-            options = replace(options, workdir=workdir, keep_session=keep, resume=kept.cli_session_id)
+            private = not options.workdir
+            options = replace(
+                options, workdir=workdir, keep_session=keep, resume=kept.cli_session_id, private_folder=private
+            )
         self._check_modes(prompt, options)
         return self._plan(prompt, backend, options, backend.spawn(options))
 

@@ -355,3 +355,11 @@ def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -
             else:
                 with suppress(OSError):
                     path.unlink()
+
+
+def remove_empty_folders(home: Path, patterns: Iterable[str]) -> None:
+    """Remove the folders in a CLI's own home that these patterns match and that nothing is in any more."""
+    for pattern in patterns:
+        for path in home.glob(pattern):
+            with suppress(OSError):
+                path.rmdir()

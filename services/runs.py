@@ -16,7 +16,7 @@ from services.planning import Kept, Plan, Planner, command_line
 from services.process import Engine
 from services.prompts import Prompt
 from services.registry import Registry, RunRecord
-from services.run import INTERRUPT_GRACE_S, Result, Run, remove_leftovers
+from services.run import INTERRUPT_GRACE_S, Result, Run, remove_empty_folders, remove_leftovers
 from services.settings import ServerSettings
 from services.slots import Slots
 
@@ -76,6 +76,7 @@ class Runs:
         home = self._environment.get("HOME")
         if home:
             remove_leftovers(Path(home), errand.leftovers, options.resume)
+            remove_empty_folders(Path(home), errand.empty_folders)
         return outcome, cli_session_id
 
     def dry_run(self, plan: Plan) -> str:

@@ -362,7 +362,13 @@ def _naming(location: str) -> Iterator[None]:
 
 
 def _options_of(session: Session) -> Options:
-    return Options(session.working_dir, model=session.model, keep_session=True, resume=session.cli_session_id)
+    return Options(
+        session.working_dir,
+        model=session.model,
+        keep_session=True,
+        resume=session.cli_session_id,
+        private_folder=session.private_folder,
+    )
 
 
 def _not_recorded(error: StoreError) -> str:

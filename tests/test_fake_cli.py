@@ -174,6 +174,42 @@ def test_claude_takes_earlier_turns(fake_clis: FakeClis) -> None:
     talk.rest()
 
 
+def ask_claude(clis: FakeClis, *messages: dict[str, Any], flags: tuple[str, ...] = ()) -> tuple[str, str]:
+    """The session's id and the turn that the answer tells; no turn for what is no question."""
+    talk = Talk(clis, *CLAUDE, *flags)
+    talk.send(*messages)
+    result = talk.until(type="result")
+    assert talk.rest()[0] == 0
+    return result["session_id"], seen(result["result"])["turn"] if result["result"] else ""
+
+
+def test_claude_keeps_continues_and_copies_conversations(fake_clis: FakeClis, home: Path) -> None:
+    first, turn = ask_claude(fake_clis, user("one"))
+    assert turn == "1"
+    assert ask_claude(fake_clis, user("other"))[0] != first
+    assert ask_claude(fake_clis, user("two"), flags=(f"--resume={first}",)) == (first, "2")
+    silence = {"type": "user", "shouldQuery": False, "message": {"role": "user", "content": []}}
+    copy, said = ask_claude(fake_clis, silence, flags=("--resume", first, "--fork-session"))
+    assert copy != first
+    assert not said
+    assert ask_claude(fake_clis, user("three"), flags=("--resume", first)) == (first, "3")
+    assert ask_claude(fake_clis, user("three"), flags=("--resume", copy)) == (copy, "3")
+    assert len(list(home.glob(".claude/projects/*/*.jsonl"))) == 3
+
+
+def test_claude_keeps_nothing_when_told_so(fake_clis: FakeClis, home: Path) -> None:
+    ask_claude(fake_clis, user("one"), flags=("--no-session-persistence",))
+    assert not list(home.glob(".claude/projects/*/*"))
+
+
+def test_claude_misses_a_conversation_it_does_not_have(fake_clis: FakeClis) -> None:
+    talk = Talk(fake_clis, *CLAUDE, "--resume", "nobody")
+    code, (result,), complaints = talk.rest()
+    assert code == 1
+    assert result["errors"] == ["No conversation found with session ID: nobody"]
+    assert b"No conversation found" in complaints
+
+
 def test_claude_ends_at_a_line_that_is_no_json(fake_clis: FakeClis) -> None:
     talk = Talk(fake_clis, *CLAUDE)
     talk.send(b"hello\n")

@@ -27,7 +27,8 @@ class Options:
     Zero, empty and ``default`` mean the CLI's own default; ``allowed_tools=None`` means all its tools.
     ``workdir`` is absolute and resolved, "" for a folder of the run's own.  With ``keep_session`` the CLI is to keep
     the conversation, so that ``resume``, its own id of it, can continue it in a later process.  ``max_retries`` is how
-    often the CLI may ask its provider again.
+    often the CLI may ask its provider again.  ``private_folder`` says that the folder is the session's own, and goes
+    away with it.
     """
 
     workdir: str
@@ -44,6 +45,12 @@ class Options:
     max_retries: int = 2
     keep_session: bool = False
     resume: str = ""
+    private_folder: bool = False
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody comes back to the folder once the run, or the session that it belongs to, is gone."""
+        return self.private_folder or not self.workdir
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +115,13 @@ class Errand:
     """Something to be done about a kept conversation, without a prompt.
 
     The process of ``spawn``, if there is one, is run with ``conversation`` to its outcome; then ``leftovers`` (patterns
-    as in :class:`Spawn`) are removed.
+    as in :class:`Spawn`) are removed, and after them those of ``empty_folders`` (patterns, too) that are empty.
     """
 
     spawn: Spawn | None = None
     conversation: "Conversation | None" = None
     leftovers: tuple[str, ...] = ()
+    empty_folders: tuple[str, ...] = ()
 
 
 class Phase(Enum):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections import deque
 
+from tests.fake_cli.claude_sessions import Session, new_id
 from tests.fake_cli.dialect import Dialect
 from tests.fake_cli.script import Asked
 
@@ -19,7 +21,10 @@ ERRORS = {401: "authentication_failed", 403: "authentication_failed", 404: "mode
 
 
 class Claude(Dialect):
-    """Answers user lines, obeys control requests; an API error is a ``success`` with ``is_error``."""
+    """Answers user lines, obeys control requests; an API error is a ``success`` with ``is_error``.
+
+    It keeps its conversations unless told not to, and takes up, copies and misses those that were kept.
+    """
 
     version = "2.1.197 (Claude Code)"
     signal_exits: Mapping[int, int] = {signal.SIGTERM: 143, signal.SIGINT: 0}
@@ -31,6 +36,9 @@ class Claude(Dialect):
         self.exit_code = 0
         self.model = self.option("--model") or "claude-fake"
         self.system = self.option("--system-prompt") + self.option("--append-system-prompt")
+        self.keeps = "--no-session-persistence" not in self.arguments
+        self.session = Session(self.option("--session-id") or (new_id() if self.keeps else SESSION))
+        self.past: list[dict[str, Any]] = []
         self.partial = "--include-partial-messages" in self.arguments
         self.block = -1
         self.block_type = ""
@@ -38,17 +46,42 @@ class Claude(Dialect):
         self.message: list[str] = []
 
     def run(self) -> int:
+        resumed = self.option("--resume")
+        if resumed and not self.take_up(Session(resumed)):
+            return 1
         if self.option("--input-format") != "stream-json":
             self.questions.append(self.terminal.everything().decode())
         while True:
             while self.questions:
+                question = self.questions.popleft()
+                self.keep({"type": "user", "message": {"role": "user", "content": question}, "model": self.model})
                 self.turns += 1
-                asked = Asked(self.questions.popleft(), model=self.model, system=self.system, turn=self.turns)
+                asked = Asked(question, model=self.model, system=self.system, turn=self.turns)
                 self.ask(asked)
             if (line := self.terminal.line()) is None:
                 return self.exit_code
             self.hear(line)
             self.terminal.flush()
+
+    def take_up(self, session: Session) -> bool:
+        """Go on with a conversation, or with a copy of it; False when it is not to be found."""
+        if not session.exists():
+            self.miss(f"No conversation found with session ID: {session.ident}")
+            return False
+        questions = session.questions()
+        self.turns = len(questions)
+        self.model = self.option("--model") or next((question["model"] for question in questions[-1:]), self.model)
+        if "--fork-session" in self.arguments:
+            self.past = questions
+        else:
+            self.session = session
+        return True
+
+    def keep(self, *questions: dict[str, Any]) -> None:
+        """Write down what was asked; a copy is begun by its first message, whatever that is."""
+        if self.keeps:
+            self.session.add(*self.past, *questions)
+        self.past = []
 
     def hear(self, line: bytes) -> None:
         if not line.strip():
@@ -60,8 +93,11 @@ class Claude(Dialect):
         match message:
             case {"type": "control_request", "request_id": ident, "request": {"subtype": subtype} as request}:
                 self.control(ident, subtype, request)
-            case {"type": "user", "shouldQuery": False}:
-                self.turns += 1
+            case {"type": "user", "shouldQuery": False, "message": message}:
+                told = [{"type": "user", "message": message, "model": self.model}] if message["content"] else []
+                self.keep(*told)
+                self.turns += len(told)
+                self.introduce()
                 self.emit("result", subtype="success", is_error=False, result="", num_turns=0, usage={})
             case {"type": "user", "message": {"content": content}}:
                 self.questions.append(content if isinstance(content, str) else "".join(p["text"] for p in content))
@@ -89,7 +125,7 @@ class Claude(Dialect):
     # -- what is printed
 
     def emit(self, kind: str, **fields: Any) -> None:
-        self.terminal.json({"type": kind, **fields, "session_id": self.option("--session-id") or SESSION, "uuid": "u"})
+        self.terminal.json({"type": kind, **fields, "session_id": self.session.ident, "uuid": "u"})
 
     def stream(self, kind: str, **fields: Any) -> None:
         if self.partial:
@@ -105,6 +141,9 @@ class Claude(Dialect):
 
     def begin(self, asked: Asked) -> None:
         self.said.clear()
+        self.introduce()
+
+    def introduce(self) -> None:
         self.emit("system", subtype="init", cwd="", tools=["Bash"], model=self.model, permissionMode="default")
 
     def open_block(self, kind: str, **block: Any) -> None:
@@ -151,6 +190,7 @@ class Claude(Dialect):
         self.stream("content_block_delta", index=self.block, delta={"type": "text_delta", "text": text})
 
     def tool_use(self, tool_id: str, command: str) -> None:
+        self.session.use_tool()
         self.open_block("tool_use", id=tool_id, name="Bash", input={})
         delta = {"type": "input_json_delta", "partial_json": json.dumps({"command": command})}
         self.stream("content_block_delta", index=self.block, delta=delta)
@@ -193,6 +233,12 @@ class Claude(Dialect):
         synthetic = {"model": "<synthetic>", "role": "assistant", "content": [{"type": "text", "text": text}]}
         self.emit("assistant", message=synthetic, error=ERRORS.get(status, "server_error"))
         self.result("success", text, status=status, is_error=True)
+
+    def miss(self, message: str) -> None:
+        """There is no such conversation."""
+        self.emit("result", subtype="error_during_execution", is_error=True, num_turns=0, usage={}, errors=[message])
+        self.terminal.flush()
+        os.write(2, message.encode() + b"\n")
 
     def stopped(self) -> None:
         self.block, self.block_type = -1, ""

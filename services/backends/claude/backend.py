@@ -1,10 +1,13 @@
 """What to start for a prompt to claude."""
 
-from services.backends.base import Backend, Conversation, Options, Spawn
+from dataclasses import replace
+
+from services.backends.base import Backend, Conversation, Errand, Options, Spawn
 from services.backends.claude.conversation import ClaudeConversation
 from services.backends.claude.failures import LOGIN_HINT
-from services.backends.claude.options import EXTRA_FLAGS, guards, split_extra
-from services.backends.claude.wire import variables
+from services.backends.claude.options import EXTRA_FLAGS, environment, guards, split_extra
+from services.backends.claude.traces import empty_folders, is_session_id, of_session
+from services.backends.claude.wire import question, silence, variables
 from services.settings import ApprovalMode
 
 COMMAND = (
@@ -14,7 +17,6 @@ COMMAND = (
     "--output-format", "stream-json",
     "--verbose",
     "--include-partial-messages",
-    "--no-session-persistence",
 )  # fmt: skip
 """What every run has: ``--verbose`` is a condition of stream-json, and stays silent otherwise."""
 
@@ -48,6 +50,7 @@ class ClaudeBackend(Backend):
     extra_flags = EXTRA_FLAGS
     mode_flags = {"--permission-mode": {value: mode for mode, value in PERMISSION_MODES.items()}}  # noqa: RUF012
     tested_version = "2.1.197"
+    can_resume = True
     folder_bound = True
 
     def spawn(self, options: Options) -> Spawn:
@@ -55,19 +58,34 @@ class ClaudeBackend(Backend):
         return Spawn(
             argv=(*COMMAND, *_flags(options)),
             cwd=options.workdir,
-            environment=(*guards(options), ("DISABLE_AUTOUPDATER", "1")),
+            environment=environment(options),
             opening=variables(guards(options)),
+            leftovers=() if options.keep_session or options.resume else of_session(),
             warnings=(NO_SANDBOX,) if options.sandbox_mode != "default" else (),
         )
 
     def conversation(self, options: Options, prompt: str) -> Conversation:
         """A conversation that asks this prompt."""
-        return ClaudeConversation(options, prompt)
+        return ClaudeConversation(options, question(prompt))
+
+    def fork(self, options: Options) -> Errand:
+        """Let claude take the conversation up under another id and say nothing: it writes the copy down."""
+        spawn = self.spawn(options)
+        copying = replace(spawn, argv=(*spawn.argv, "--fork-session"))
+        return Errand(copying, ClaudeConversation(options, silence()))
+
+    def forget(self, options: Options) -> Errand:
+        """Remove what claude has written down; it has no command for that."""
+        if not is_session_id(options.resume):
+            return Errand()
+        return Errand(leftovers=of_session(), empty_folders=empty_folders(options.workdir))
 
 
 def _flags(options: Options) -> list[str]:
     """The flags of the options, each in one word, so that no value can be read as a flag; the last one wins."""
-    flags = []
+    flags = [] if options.keep_session else ["--no-session-persistence"]
+    if options.resume:
+        flags.append(f"--resume={options.resume}")
     if options.model:
         flags.append(f"--model={options.model}")
     if options.approval_mode != "default":

@@ -10,7 +10,7 @@ from services.backends.claude.accounts import Accounts
 from services.backends.claude.answer import NO_EVENTS, Answer, tool_use
 from services.backends.claude.failures import Retries, classify, explain, reason_of
 from services.backends.claude.options import limits, system_prompts
-from services.backends.claude.wire import control, question, refusal, variables
+from services.backends.claude.wire import control, refusal, variables
 from services.backends.lenient import NOTHING, count, items, mapping, number, parse_object, text
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Progress, StopReason, ToolResult, Usage
@@ -20,12 +20,12 @@ UNPARSED_BYTES = 2000
 
 
 class ClaudeConversation(Conversation):
-    """Asks one prompt and listens until claude's ``result``."""
+    """Says one message and listens until claude's ``result``."""
 
-    def __init__(self, options: Options, prompt: str) -> None:
+    def __init__(self, options: Options, message: bytes) -> None:
         super().__init__()
         self._options = options
-        self._prompt = prompt
+        self._message = message
         self._model = options.model
         self._answer = Answer()
         self._accounts = Accounts()
@@ -48,12 +48,12 @@ class ClaudeConversation(Conversation):
     # ------------------------------------------------------------------ speaking
 
     def start(self) -> None:
-        """Queue the system prompts, the limit and the prompt; claude takes them in order, no answer is waited for."""
+        """Queue the system prompts, the limit and the message; claude takes them in order, no answer is waited for."""
         if prompts := system_prompts(self._options):
             self.send(control("initialize", **prompts))
         if values := limits(self._options):
             self.send(variables(values))
-        self.send(question(self._prompt))
+        self.send(self._message)
 
     def interrupt(self) -> signal.Signals:
         """SIGINT: it also ends the shells of claude's tools, and works when claude does not read its stdin."""

@@ -26,6 +26,7 @@ PHRASES = (
     ("prompt is too long", ErrorCode.CONTEXT_TOO_LONG),
     ("request too large", ErrorCode.CONTEXT_TOO_LONG),
     ("no conversation found", ErrorCode.SESSION_EXPIRED),
+    ("--resume requires a valid session", ErrorCode.SESSION_EXPIRED),
     ("not logged in", ErrorCode.BACKEND_AUTH_FAILED),
     ("please run /login", ErrorCode.BACKEND_AUTH_FAILED),
     ("invalid api key", ErrorCode.BACKEND_AUTH_FAILED),
@@ -63,6 +64,8 @@ def reason_of(result: Mapping[str, Any]) -> str:
     reasons = [text(error) for error in items(result.get("errors"))]
     told = [reason for reason in reasons if reason and not reason.startswith("[ede_diagnostic]")]
     explained = SUBTYPES.get(text(result.get("subtype")))
+    if told and result.get("subtype") == "error_during_execution":
+        return ": ".join(told)
     return ": ".join(filter(None, [explained, *told])) or "it gave no reason"
 
 

@@ -35,6 +35,15 @@ def guards(options: Options) -> Variables:
     return (("CLAUDE_CODE_DISABLE_ATTACHMENTS", "1"), ("CLAUDE_CODE_MAX_RETRIES", str(options.max_retries)))
 
 
+def environment(options: Options) -> Variables:
+    """The environment of the process.
+
+    claude would keep a memory for a folder that nobody comes back to once the run or its session is gone.
+    """
+    forgetful = (("CLAUDE_CODE_DISABLE_AUTO_MEMORY", "1"),) if options.is_private else ()
+    return (*guards(options), *forgetful, ("DISABLE_AUTOUPDATER", "1"))
+
+
 def limits(options: Options) -> Variables:
     """The variables that depend on the prompt, with the guards, whose place they take; none when nothing is limited."""
     if not options.max_tokens:

@@ -26,6 +26,11 @@ def variables(values: Iterable[tuple[str, str]]) -> bytes:
     return control("apply_flag_settings", settings={"env": dict(values)})
 
 
+def silence() -> bytes:
+    """A message without content that asks the model nothing: claude takes the conversation up, and stores it."""
+    return line({"type": "user", "shouldQuery": False, "message": {"role": "user", "content": []}})
+
+
 def question(prompt: str) -> bytes:
     """The prompt.  A text that begins with a slash is a command to claude; behind a newline it is a text."""
     content = f"\n{prompt}" if prompt.startswith("/") else prompt
