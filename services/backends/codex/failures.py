@@ -44,6 +44,7 @@ WORDS = (
     ("rate limit exceeded", ErrorCode.RATE_LIMITED),
     ("model is not supported", ErrorCode.UNKNOWN_MODEL),
     ("failed to read session metadata", ErrorCode.SESSION_EXPIRED),
+    ("failed to resolve rollout path", ErrorCode.SESSION_EXPIRED),
     *((words, ErrorCode.SESSION_EXPIRED) for words in UNKNOWN_THREAD),
 )
 """For what codex tells in no other way."""

@@ -99,6 +99,7 @@ FAILURES: dict[str, tuple[ErrorCode, str]] = {
     "prompt-too-long": (ErrorCode.CONTEXT_TOO_LONG, "the prompt is too long"),
     "quota": (ErrorCode.RATE_LIMITED, "Quota exceeded"),
     "rate-limit-in-stream": (ErrorCode.RATE_LIMITED, "rate limit exceeded"),
+    "resumed-lost": (ErrorCode.SESSION_EXPIRED, "file does not exist"),
     "resumed-nonsense": (ErrorCode.SESSION_EXPIRED, "invalid session id"),
     "resumed-unknown": (ErrorCode.SESSION_EXPIRED, "codex no longer has this session: no rollout found"),
     "resumed-unreadable": (ErrorCode.SESSION_EXPIRED, "is empty"),
@@ -390,9 +391,11 @@ def test_a_copy_has_the_model_of_the_original_unless_another_is_named() -> None:
 
 ERRAND_OUTCOMES = {
     "fork": None,
+    "fork-lost": (ErrorCode.SESSION_EXPIRED, "no rollout found"),
     "fork-model": None,
     "fork-unknown": (ErrorCode.SESSION_EXPIRED, "thread not loaded"),
     "forget": None,
+    "forget-lost": None,
     "forget-refused": (ErrorCode.BACKEND_FAILED, "forked history still references it"),
     "forget-unknown": None,
 }
