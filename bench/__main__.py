@@ -1,6 +1,6 @@
 """Measure everything, print the table, keep it.  Misses do not fail: a benchmark is no test."""
 
-from bench import native, sessions
+from bench import native, remembered, sessions
 from bench.table import keep, show
 
 
@@ -10,7 +10,9 @@ def main() -> None:
     print(show("native API, fake CLI", api))
     store = sessions.measure()
     print("\n" + show("session store alone", store))
-    print(f"\nkept in {keep([*api, *store]).name}")
+    kept = remembered.measure()
+    print("\n" + show("sessions over HTTP", kept))
+    print(f"\nkept in {keep([*api, *store, *kept]).name}")
 
 
 if __name__ == "__main__":

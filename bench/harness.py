@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +58,8 @@ class Server:
 
 
 @contextmanager
-def running_server(server: Mapping[str, Any]) -> Iterator[Server]:
-    """A server on a free port with these settings, whose only CLI is the fake one."""
+def running_server(server: Mapping[str, Any], prepare: Callable[[Path], None] = lambda _: None) -> Iterator[Server]:
+    """A server on a free port with these settings, whose only CLI is the fake one; ``prepare`` gets its home folder."""
     with tempfile.TemporaryDirectory(prefix="clinvk-bench-") as name, socket.socket() as probe:
         folder = Path(name)
         probe.bind(("127.0.0.1", 0))
@@ -67,6 +67,8 @@ def running_server(server: Mapping[str, Any]) -> Iterator[Server]:
         probe.close()
         config = folder / "config.yaml"
         config.write_text(yaml.safe_dump({"server": {"host": "127.0.0.1", "port": port, **server}}))
+        (folder / ".clinvk").mkdir(mode=0o700)
+        prepare(folder / ".clinvk")
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [str(Path(sys.executable).with_name("clinvk")), "serve", "--config", str(config)],

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import marshmallow as ma
+from flask import Response, jsonify
 from marshmallow import fields
 from marshmallow.validate import OneOf, Range
 
@@ -120,12 +121,14 @@ class CanceledSchema(ma.Schema):
 @blueprint.route("/sessions")
 @blueprint.arguments(SessionsQuerySchema, location="query")
 @blueprint.response(200, SessionsSchema)
-def sessions(query: dict[str, Any]) -> dict[str, Any]:
+def sessions(query: dict[str, Any]) -> Response:
     """List sessions."""
     status = Status(query["status"]) if query["status"] else None
     limit, offset = query["limit"], query["offset"]
     page = services().sessions.page(owner(), backend=query["backend"], status=status, limit=limit, offset=offset)
-    return {"sessions": list(map(described, page.sessions)), "total": page.total, "limit": limit, "offset": offset}
+    listed = list(map(described, page.sessions))
+    # not through the schema, which takes ten times as long for a page as the database
+    return jsonify(sessions=listed, total=page.total, limit=limit, offset=offset)
 
 
 @blueprint.route("/sessions/<session_id>")
