@@ -196,14 +196,15 @@ def test_an_answer_that_the_provider_cut_short_is_an_answer(real_server: Server)
     assert answer["output"].endswith("w2 ")
 
 
-def test_nothing_stays_in_codexs_home(real_server: Server) -> None:
+def test_nothing_of_an_ephemeral_run_stays_in_codexs_home(real_server: Server) -> None:
     marker = "quite-a-secret-prompt"
 
     def sessions() -> set[Path]:
         return {path for path in (real_server.home / ".codex").rglob("*") if "rollout" in path.name}
 
-    ask(real_server, f"{marker} FAKE:tool")
-    assert not sessions()
+    before = sessions()
+    ask(real_server, f"{marker} FAKE:tool", ephemeral=True)
+    assert sessions() == before
     files = [path for path in real_server.home.rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if marker.encode() in path.read_bytes()]
