@@ -21,6 +21,8 @@ from services import descendants
 
 DESCRIPTION = ".run"
 CONTROL = "control"
+LONGEST_ID = 64
+"""Characters of the ids that are looked for: a longer one would be too long for a file's name."""
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ class Registry:
         return None
 
     def _find(self, run_id: str, owner: str) -> Iterator[tuple[Path, RunRecord]]:
-        if not run_id.isalnum():
+        if not run_id.isalnum() or len(run_id) > LONGEST_ID:
             return
         for path in self._descriptions(run_id):
             record = _read(path)
