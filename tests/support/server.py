@@ -90,6 +90,13 @@ class Server:
             self.process.send_signal(number)
         return self.process.wait(timeout_s)
 
+    def restart(self) -> None:
+        """Start it again, when it has ended, as it was (but for an ``environment`` or a ``path``)."""
+        assert not self.running
+        search = f"{self.clis.bin}{os.pathsep}{self.folder / 'tools'}"
+        self.process = launch(self.folder, "clinvk", search, {}, ())
+        wait_until_healthy(self)
+
     def close(self) -> None:
         """Stop the server; AssertionError when it leaves a process or takes too long."""
         found = self.of_runs()
@@ -188,7 +195,7 @@ def launch(
     }
     clean = guard.clean_environment(folder / "home", path)
     more = {"CLINVK_CONFIG": str(config), "PYTHONUNBUFFERED": "1", **environment}
-    with (folder / "log").open("wb") as log:
+    with (folder / "log").open("ab") as log:
         return subprocess.Popen(
             [*commands[entry], *arguments],
             cwd=guard.ROOT if entry == "gunicorn" else folder,
