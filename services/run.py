@@ -345,7 +345,7 @@ class Run:
 
 
 def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -> None:
-    """Remove what a CLI has left in its own home; ``{session}`` in a pattern stands for its id of the session."""
+    """Remove what a CLI has left in its own home; see :class:`~services.backends.base.Spawn` for the patterns."""
     for pattern in patterns:
         if "{session}" in pattern and not cli_session_id:
             continue
@@ -355,6 +355,9 @@ def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -
             else:
                 with suppress(OSError):
                     path.unlink()
+            if "*" in Path(pattern).parent.name:
+                with suppress(OSError):  # it may be gone, or hold something else
+                    path.parent.rmdir()
 
 
 def remove_empty_folders(home: Path, patterns: Iterable[str]) -> None:

@@ -93,7 +93,8 @@ class Spawn:
     ``argv[0]`` is a program name or path.  ``environment`` is added to the clean one.  ``files`` (name → text) are
     written to the run's private folder, where :class:`InRun` in argv and environment points.  ``opening`` is
     written to stdin at once, before any prompt.  ``leftovers`` are glob patterns, relative to the user's home
-    folder, of what the CLI keeps of an ephemeral run by itself; they are removed when the run ends.
+    folder, of what the CLI keeps of an ephemeral run by itself; they are removed when the run ends.  ``{session}``
+    stands for the CLI's id of the session; a folder whose name is a ``*`` goes with the last thing in it.
 
     ``in_advance`` says that the process can be started before there is a prompt.  It cannot where a
     :class:`PromptText` stands in argv or files, for a CLI that does not read its prompt from stdin.

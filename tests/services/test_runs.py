@@ -373,6 +373,15 @@ def test_leftovers_in_the_home_are_removed(make_runs: Callable[..., Runs], tmp_p
     assert [path.name for path in (tmp_path / ".cli/chats").iterdir()] == ["other"]
 
 
+def test_a_folder_that_a_star_stands_for_goes_with_the_last_thing_in_it(
+    make_runs: Callable[..., Runs], tmp_path: Path
+) -> None:
+    script = 'mkdir -p "$HOME/.cli/one" "$HOME/.cli/two"; touch "$HOME/.cli/one/abc" "$HOME/.cli/two/abc"; '
+    script += 'touch "$HOME/.cli/two/other"; echo INIT abc; cat'
+    start(make_runs(script, leftovers=(".cli/*/{session}",))).collect()
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.glob(".cli/**/*")} == {".cli/two", ".cli/two/other"}
+
+
 def test_no_file_descriptor_is_lost(make_runs: Callable[..., Runs]) -> None:
     runs = make_runs("cat")
     start(runs).collect()

@@ -6,7 +6,7 @@ from services.backends.base import Backend, Conversation, Errand, Options, Spawn
 from services.backends.claude.conversation import ClaudeConversation
 from services.backends.claude.failures import LOGIN_HINT
 from services.backends.claude.options import EXTRA_FLAGS, environment, guards, split_extra
-from services.backends.claude.traces import empty_folders, is_session_id, of_session
+from services.backends.claude.traces import NAMED_BY_SESSION, is_session_id
 from services.backends.claude.wire import question, silence, variables
 from services.settings import ApprovalMode
 
@@ -60,7 +60,7 @@ class ClaudeBackend(Backend):
             cwd=options.workdir,
             environment=environment(options),
             opening=variables(guards(options)),
-            leftovers=() if options.keep_session or options.resume else of_session(),
+            leftovers=() if options.keep_session or options.resume else NAMED_BY_SESSION,
             warnings=(NO_SANDBOX,) if options.sandbox_mode != "default" else (),
         )
 
@@ -76,9 +76,7 @@ class ClaudeBackend(Backend):
 
     def forget(self, options: Options) -> Errand:
         """Remove what claude has written down; it has no command for that."""
-        if not is_session_id(options.resume):
-            return Errand()
-        return Errand(leftovers=of_session(), empty_folders=empty_folders(options.workdir))
+        return Errand(leftovers=NAMED_BY_SESSION) if is_session_id(options.resume) else Errand()
 
 
 def _flags(options: Options) -> list[str]:

@@ -1,0 +1,246 @@
+"""Sessions of the real claude: what its model sees of earlier turns, and what claude keeps."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import clis
+from tests.e2e.conftest import start_real_server
+from tests.e2e.fake_upstream import ModelServer
+from tests.e2e.test_claude import PROMPTS, SECRET, system_of, texts_of
+from tests.support.client import Response
+from tests.support.server import Server, ServerFactory
+from tests.support.waiting import wait_until
+
+MODEL = clis.MODELS["claude"]
+OTHER_MODEL = "claude-opus-4-5"
+SHELL: Mapping[str, Any] = {"extra": ["--allowed-tools=Bash"]}
+
+
+def begun(server: Server, prompt: str, **fields: Any) -> str:
+    answer = server.client.prompt(prompt, **{"model": MODEL} | fields).json()
+    assert answer["exit_code"] == 0, answer
+    session_id: str = answer["session_id"]
+    return session_id
+
+
+def continued(server: Server, session_id: str, prompt: str, **fields: Any) -> Mapping[str, Any]:
+    answer: Mapping[str, Any] = server.client.prompt(prompt, session_id=session_id, **fields).json()
+    assert answer["exit_code"] == 0, answer
+    assert answer["session_id"] == session_id
+    return answer
+
+
+def forked(server: Server, session_id: str) -> str:
+    response = server.client.post(f"/api/v1/sessions/{session_id}/fork", {})
+    assert response.status in (200, 201), response.text
+    copy: str = response.json()["id"]
+    assert copy != session_id
+    return copy
+
+
+def delete(server: Server, session_id: str) -> Response:
+    return server.client.request("DELETE", f"/api/v1/sessions/{session_id}")
+
+
+def prompts_seen(model_server: ModelServer) -> list[str]:
+    """The prompts of the conversation that the model was asked last, without claude's own reminders."""
+    texts = texts_of(model_server.asked()[-1])
+    return [text for text in texts if text and not text.startswith("<system-reminder>")]
+
+
+def kept(server: Server) -> set[str]:
+    """Everything in claude's home, with the folders that are always there and what is in them."""
+    home = server.home / ".claude"
+    return {str(path.relative_to(home)) for path in home.glob("*/**/*") if "backups" not in path.parts}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder that would like its files to be read."""
+    folder = tmp_path / "project"
+    (folder / ".claude").mkdir(parents=True)
+    settings = {"env": {"CLAUDE_CODE_DISABLE_ATTACHMENTS": ""}}
+    (folder / ".claude" / "settings.json").write_text(json.dumps(settings))
+    for path in (folder / "secret.txt", tmp_path / "outside.txt"):
+        path.write_text(SECRET)
+    return folder
+
+
+# ---------------------------------------------------------------------- continuing
+
+
+def test_the_model_sees_the_turns_before(real_server: Server, model_server: ModelServer) -> None:
+    session_id = begun(real_server, "one FAKE:n=1")
+    real_server.client.prompt("something else", ephemeral=True)
+    continued(real_server, session_id, "two FAKE:tool", **SHELL)
+    continued(real_server, session_id, "three")
+    assert prompts_seen(model_server) == ["one FAKE:n=1", "two FAKE:tool", "three"]
+    assert b"from-the-tool" in model_server.asked()[-1].body
+    assert len(texts_of(model_server.asked()[-1], "assistant")) == 3, "a call of the tool, and two answers"
+
+
+def test_the_turns_before_are_there_after_a_restart(
+    module_model_server: ModelServer, model_server: ModelServer, real_clis: Path, servers: ServerFactory
+) -> None:
+    server = start_real_server(servers, module_model_server)
+    session_id = begun(server, "one")
+    server.stop()
+    with ServerFactory(lambda _: server.folder) as again:
+        continued(start_real_server(again, module_model_server), session_id, "two")
+    assert prompts_seen(model_server) == ["one", "two"]
+
+
+def test_usage_cost_and_turns_are_those_of_the_run(real_server: Server, model_server: ModelServer) -> None:
+    session_id = begun(real_server, "one " * 400)
+    for prompt in ("two FAKE:n=50", "three"):
+        answer = continued(real_server, session_id, prompt)
+    turn = model_server.turns()[-1]
+    assert answer["token_usage"]["input_tokens"] == turn.input_tokens + 18, "18 of them come from caches"
+    assert answer["token_usage"]["output_tokens"] == len(answer["output"]) // 4
+    session = real_server.client.get(f"/api/v1/sessions/{session_id}").json()
+    assert session["token_usage"]["input_tokens"] == sum(turn.input_tokens + 18 for turn in model_server.turns())
+    assert session["turn_count"] == 3
+
+
+def test_a_session_keeps_its_model_until_another_is_named(real_server: Server, model_server: ModelServer) -> None:
+    session_id = begun(real_server, "one")
+    for chosen in ({}, {"model": OTHER_MODEL}, {}):
+        continued(real_server, session_id, "more", **chosen)
+    assert [turn.model for turn in model_server.turns()] == [MODEL, MODEL, OTHER_MODEL, OTHER_MODEL]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_prompt_is_text_in_a_session_too(
+    prompt: str, real_server: Server, model_server: ModelServer, project: Path
+) -> None:
+    prompt = prompt.replace("{folder}", str(project)).replace("{outside}", str(project.parent / "outside.txt"))
+    session_id = begun(real_server, "hello", workdir=str(project))
+    continued(real_server, session_id, prompt)
+    assert prompts_seen(model_server) == ["hello", "\n" + prompt if prompt.startswith("/") else prompt]
+    assert SECRET.encode() not in model_server.asked()[-1].body
+
+
+def test_a_system_prompt_is_that_of_its_turn(real_server: Server, model_server: ModelServer) -> None:
+    session_id = begun(real_server, "one", system_prompt="be a pirate")
+    continued(real_server, session_id, "two", system_prompt="be a poet @/etc/hostname")
+    assert "be a poet @/etc/hostname" in system_of(model_server.asked()[-1])
+    continued(real_server, session_id, "three")
+    assert not [part for part in system_of(model_server.asked()[-1]) if "be a p" in part]
+
+
+def test_what_a_turn_may_do_does_not_outlast_it(real_server: Server, project: Path) -> None:
+    session_id = begun(real_server, "hello", workdir=str(project))
+    for name, fields, may in (("a", {}, False), ("b", SHELL, True), ("c", {}, False)):
+        continued(real_server, session_id, f'x FAKE:tool FAKE:cmd="touch {project / name}"', **fields)
+        assert (project / name).exists() == may, name
+
+
+def test_a_session_goes_on_after_a_turn_that_was_given_up(real_server: Server, model_server: ModelServer) -> None:
+    session_id = begun(real_server, "one")
+    with real_server.client.stream("two FAKE:hang", session_id=session_id) as exchange:
+        wait_until(lambda: len(model_server.asked()) == 2)
+        exchange.vanish()
+    real_server.wait_until_idle()
+    wait_until(lambda: session_of(real_server, session_id)["status"] != "active")
+    continued(real_server, session_id, "three")
+    assert len(model_server.asked()) == 3, "nobody asked for the rest of the second turn"
+    assert (prompts_seen(model_server)[0], prompts_seen(model_server)[-1]) == ("one", "three")
+
+
+def session_of(server: Server, session_id: str) -> Mapping[str, Any]:
+    session: Mapping[str, Any] = server.client.get(f"/api/v1/sessions/{session_id}").json()
+    return session
+
+
+# ---------------------------------------------------------------------- copies
+
+
+def test_a_copy_and_its_original_go_apart(real_server: Server, model_server: ModelServer) -> None:
+    original = begun(real_server, "one")
+    continued(real_server, original, "the second FAKE:tool", **SHELL)
+    (file,) = [path for path in conversations(real_server) if "the second FAKE:tool" in path.read_text()]
+    before, asked = file.read_bytes(), len(model_server.asked())
+    copy = forked(real_server, original)
+    assert file.read_bytes() == before
+    assert len(model_server.asked()) == asked, "the model was not asked for the copy"
+    continued(real_server, original, "three of the original")
+    continued(real_server, copy, "three of the copy")
+    assert prompts_seen(model_server) == ["one", "the second FAKE:tool", "three of the copy"]
+    assert b"from-the-tool" in model_server.asked()[-1].body
+    continued(real_server, original, "four of the original")
+    expected = ["one", "the second FAKE:tool", "three of the original", "four of the original"]
+    assert prompts_seen(model_server) == expected
+
+
+def test_a_copy_outlives_its_original(real_server: Server, model_server: ModelServer) -> None:
+    original = begun(real_server, "one")
+    copy = forked(real_server, original)
+    assert delete(real_server, original).json()["cli_deleted"] is True
+    continued(real_server, copy, "two")
+    assert prompts_seen(model_server) == ["one", "two"]
+
+
+def test_a_copy_of_a_copy(real_server: Server, model_server: ModelServer) -> None:
+    original = begun(real_server, "one")
+    again = forked(real_server, forked(real_server, original))
+    continued(real_server, again, "two")
+    assert prompts_seen(model_server) == ["one", "two"]
+
+
+# ---------------------------------------------------------------------- what claude keeps
+
+
+def conversations(server: Server) -> list[Path]:
+    return list((server.home / ".claude" / "projects").glob("*/*.jsonl"))
+
+
+def test_nothing_is_kept_of_a_session_that_is_deleted(real_server: Server) -> None:
+    before = kept(real_server)
+    session_id = begun(real_server, 'x FAKE:tool FAKE:cmd="seq 1 100000"', **SHELL)
+    copy = forked(real_server, session_id)
+    continued(real_server, copy, "more FAKE:tool", **SHELL)
+    names = {Path(name).name for name in kept(real_server) - before}
+    assert names >= {"tool-results"}, "an output that is too long has a file of its own"
+    for ident in (session_id, copy):
+        assert delete(real_server, ident).json()["cli_deleted"] is True
+    assert kept(real_server) == before
+
+
+def test_a_session_is_deleted_from_among_others_of_its_folder(real_server: Server, project: Path) -> None:
+    stays, goes = (begun(real_server, prompt, workdir=str(project)) for prompt in ("stays", "goes"))
+    (file,) = [path for path in conversations(real_server) if '"stays"' in path.read_text()]
+    notes = file.parent / "memory" / "MEMORY.md"
+    notes.parent.mkdir(exist_ok=True)
+    notes.write_text("what the user's claude knows of the folder")
+    delete(real_server, goes)
+    assert {path.name for path in file.parent.iterdir()} == {file.name, "memory"}
+    delete(real_server, stays)
+    assert notes.exists(), "a memory is the folder's, not the session's"
+
+
+def test_nothing_is_kept_of_an_ephemeral_run(real_server: Server) -> None:
+    before = kept(real_server)
+    answer = real_server.client.prompt('x FAKE:tool FAKE:cmd="seq 1 100000"', ephemeral=True, **SHELL).json()
+    assert answer["exit_code"] == 0, answer
+    assert kept(real_server) == before
+
+
+# ---------------------------------------------------------------------- lost sessions
+
+
+def test_a_session_that_claude_has_lost_has_expired(real_server: Server, model_server: ModelServer) -> None:
+    session_id = begun(real_server, "a prompt to be lost")
+    for path in conversations(real_server):
+        if "a prompt to be lost" in path.read_text():
+            path.unlink()
+    began_s = time.monotonic()
+    answer = real_server.client.prompt("two", session_id=session_id)
+    assert "session_expired" in answer.text
+    assert time.monotonic() - began_s < 10
+    assert real_server.client.post(f"/api/v1/sessions/{session_id}/fork", {}).status == 410
+    assert len(model_server.asked()) == 1
