@@ -1,4 +1,4 @@
-"""The command line: ``clinvk serve``, ``clinvk config check``."""
+"""The command line: ``clinvk serve``, ``clinvk config check``, ``clinvk sessions``."""
 
 import argparse
 import os
@@ -12,6 +12,7 @@ from app.config import ConfigError, config_file, load_config
 from app.config.report import in_force
 from app.hooks import EXIT_CONFIG
 from app.server import serve
+from app.sessions_cli import add_commands as add_sessions
 from app.source import memory_bytes
 
 DESCRIPTION = (
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         "a configuration file; or what is wrong, with exit code 2.",
     )
     checking.set_defaults(run=_check)
+    add_sessions(commands, config)
     return top
 
 
