@@ -1,15 +1,20 @@
 """Homes of a run's own: what the user has set up is there, what the CLI leaves in it goes away with the run."""
 
 import json
+import logging
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from services.backends.base import PrivateHome
+from services.backends.base import KeptFile, PrivateHome
+
+log = logging.getLogger(__name__)
 
 STRING_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def furnish(home: PrivateHome, place: Path, environment: Mapping[str, str]) -> Path:
@@ -19,10 +24,53 @@ def furnish(home: PrivateHome, place: Path, environment: Mapping[str, str]) -> P
     folder.mkdir(mode=0o700, parents=True)
     for path in _shared(home, users_own):
         (place / path.relative_to(users_own)).symlink_to(path)
-    _write(folder / home.settings, merged_settings(users_own / home.folder / home.settings, json.loads(home.changes)))
+    settings = users_own / home.folder / home.settings
+    _write(folder / home.settings, merged_settings(settings, json.loads(home.changes), json.loads(home.defaults)))
     for name, text in home.files:
         _write(folder / name, text)
+    if home.kept is not None and home.kept.resume:
+        _bring(home.kept, place, Path(environment.get("HOME") or "/nonexistent"))
     return place
+
+
+def keep(home: PrivateHome | None, place: Path, users_home: Path, session_id: str) -> None:
+    """Put the conversation that the CLI wrote in the home at ``place`` to where it outlives it, if it is to be kept."""
+    if home is None or home.kept is None:
+        return
+    target = _place(home.kept, users_home, session_id)
+    try:
+        texts = (home.kept.tidy(path.read_bytes()) for path in sorted(place.glob(home.kept.written)))
+        text = next((text for text in texts if text), b"")
+        if target is not None and text:
+            _replace(target, text)
+    except OSError:
+        log.exception("the conversation %s could not be kept", session_id)
+
+
+def _replace(path: Path, text: bytes) -> None:
+    """Write a file so that whoever reads it finds either the old text or the new."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = path.with_name(f".{uuid.uuid4().hex}")
+    new.touch(mode=0o600)
+    new.write_bytes(text)
+    new.replace(path)
+
+
+def _bring(kept: KeptFile, place: Path, users_home: Path) -> None:
+    """Let the CLI find the conversation, if it was kept: a copy, so that no run can leave half a file behind."""
+    source = _place(kept, users_home, kept.resume)
+    if source is not None and source.is_file():
+        target = place / kept.read
+        target.parent.mkdir(mode=0o700, parents=True)
+        target.touch(mode=0o600)
+        target.write_bytes(source.read_bytes())
+
+
+def _place(kept: KeptFile, users_home: Path, session_id: str) -> Path | None:
+    """Where a conversation is kept; None when its id is no name of a file."""
+    if not PLAIN_NAME.fullmatch(session_id):
+        return None
+    return users_home / kept.place.replace("{session}", session_id)
 
 
 def _shared(home: PrivateHome, users_own: Path) -> Iterator[Path]:
@@ -33,14 +81,15 @@ def _shared(home: PrivateHome, users_own: Path) -> Iterator[Path]:
     yield from (path for name in home.beside if (path := users_own / name).exists())
 
 
-def merged_settings(path: Path, changes: Mapping[str, Any]) -> str:
-    """The user's settings with changes over them, as text; unreadable ones are left for the CLI to complain about."""
+def merged_settings(path: Path, changes: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """The user's settings between defaults and changes; unreadable ones are left for the CLI to complain about."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         text = "{}"
     try:
-        return json.dumps(merge(json.loads(_without_comments(text)), changes))
+        own = json.loads(_without_comments(text))
+        return json.dumps(merge(merge(defaults, own if isinstance(own, dict) else {}), changes))
     except ValueError:
         return text
 

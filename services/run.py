@@ -19,6 +19,7 @@ from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Outcome, Thinking, TokenUsage, ToolUse
 from services.framing import LineSplitter, LineTooLongError
 from services.planning import Plan
+from services.private_home import keep
 from services.process import GONE, Child, Engine, StartedRun
 from services.settings import ServerSettings
 from services.slots import Slots, Ticket
@@ -328,6 +329,7 @@ class Run:
             if self.outcome is None and self._conversation is not None:
                 self._interrupt(self._started.child, self._conversation, self._stop or ABANDONED)
             self._started.child.close()
+            keep(self.plan.spawn.home, self._started.folder.path / "home", self._home, self.cli_session_id)
             self._started.folder.remove()
             remove_leftovers(self._home, self.plan.spawn.leftovers, self.cli_session_id)
         with self._lock:
@@ -349,7 +351,9 @@ def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -
     for pattern in patterns:
         if "{session}" in pattern and not cli_session_id:
             continue
-        for path in home.glob(pattern.replace("{session}", glob.escape(cli_session_id))):
+        named = home / pattern.replace("{session}", cli_session_id)
+        plain = not glob.has_magic(pattern) and "/" not in cli_session_id  # then there is nothing to search
+        for path in [named] if plain else home.glob(pattern.replace("{session}", glob.escape(cli_session_id))):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

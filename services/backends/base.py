@@ -10,7 +10,7 @@ takes bytes and gives bytes and events, so that every line a CLI ever printed ca
 
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -68,13 +68,30 @@ class PromptText:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A conversation's file in a :class:`PrivateHome`, which outlives it.
+
+    When the run ends, what ``tidy`` makes of the CLI's file that matches the glob pattern ``written`` is put at
+    ``place``; of several such files it is the one of which ``tidy`` makes anything.  A run that continues the
+    conversation ``resume`` finds it in its home as ``read``.  ``place`` is relative to the user's home folder, and
+    ``{session}`` in it stands for the CLI's id of the session.
+    """
+
+    place: str
+    written: str
+    read: str
+    tidy: Callable[[bytes], bytes]
+    resume: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PrivateHome:
     """A home of the run's own, for a CLI that would keep each run in the user's: it goes away with the run.
 
     ``variable`` tells the CLI where it is (and where the user's own is, if that is not HOME).  What the user's own has
     in ``folder`` and ``beside`` it is there, too, by links, but for the names in ``private``.  ``settings`` is a JSON
-    file in ``folder`` with the user's settings and ``changes``, a JSON object, merged over them (RFC 7396); ``files``
-    (name → text) are written there as well.
+    file in ``folder`` with the user's settings and ``changes``, a JSON object, merged over them (RFC 7396), and both
+    over ``defaults``; ``files`` (name → text) are written there as well.  ``kept`` is what is to stay of it.
     """
 
     variable: str
@@ -84,6 +101,8 @@ class PrivateHome:
     settings: str
     changes: str
     files: tuple[tuple[str, str], ...] = ()
+    defaults: str = "{}"
+    kept: KeptFile | None = None
 
 
 @dataclass(frozen=True, slots=True)

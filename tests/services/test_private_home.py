@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.backends.base import PrivateHome
-from services.private_home import furnish, merge
+from services.backends.base import KeptFile, PrivateHome
+from services.private_home import furnish, keep, merge
 
 HOME = PrivateHome("TOOL_HOME", ".tool", (".also", ".not-there"), ("state", "state.json"), "settings.json", '{"a":1}')
 
@@ -85,3 +85,77 @@ def test_broken_settings_are_left_for_the_cli_to_complain_about(tmp_path: Path, 
 )
 def test_changes_are_merged(value: Any, changes: dict[str, Any], expected: object) -> None:
     assert merge(value, changes) == expected
+
+
+# ---------------------------------------------------------------------- what outlives a home
+
+KEPT = KeptFile(".tool/kept/{session}.log", "talk/*.log", "talk/before.log", lambda text: text.strip())
+
+
+def a_home(tmp_path: Path, users_own: Path, resume: str = "") -> tuple[PrivateHome, Path]:
+    home = replace(HOME, kept=replace(KEPT, resume=resume))
+    return home, furnish(home, tmp_path / f"home-{resume}", {"HOME": str(users_own)})
+
+
+def written(place: Path, **files: str) -> None:
+    (place / "talk").mkdir(exist_ok=True)
+    for name, text in files.items():
+        (place / "talk" / f"{name}.log").write_text(text)
+
+
+def test_a_conversation_outlives_its_home(tmp_path: Path, users_own: Path) -> None:
+    home, place = a_home(tmp_path, users_own)
+    written(place, a=" ", b=" said \n", c="")
+    keep(home, place, users_own, "s-1")
+    kept = users_own / ".tool" / "kept"
+    assert [(path.name, path.read_text()) for path in kept.iterdir()] == [("s-1.log", "said")]
+    assert stat.S_IMODE((kept / "s-1.log").stat().st_mode) == 0o600
+    home, place = a_home(tmp_path, users_own, "s-1")
+    assert (place / "talk" / "before.log").read_text() == "said"
+    written(place, before="said more")
+    assert (kept / "s-1.log").read_text() == "said", "not before the run has ended"
+    keep(home, place, users_own, "s-1")
+    assert [(path.name, path.read_text()) for path in kept.iterdir()] == [("s-1.log", "said more")]
+
+
+@pytest.mark.parametrize("session_id", ["unknown", "../login", "a/b", "", "."])
+def test_a_conversation_that_was_not_kept_is_not_there(tmp_path: Path, users_own: Path, session_id: str) -> None:
+    home = replace(HOME, kept=replace(KEPT, resume=session_id))
+    place = furnish(home, tmp_path / "home", {"HOME": str(users_own)})
+    assert not (place / "talk").exists()
+
+
+@pytest.mark.parametrize("session_id", ["../login", "a/b", "", ".", ".."])
+def test_a_name_that_is_none_is_not_written_to(tmp_path: Path, users_own: Path, session_id: str) -> None:
+    home, place = a_home(tmp_path, users_own)
+    written(place, a="said")
+    before = sorted(users_own.rglob("*"))
+    keep(home, place, users_own, session_id)
+    assert sorted(users_own.rglob("*")) == before
+
+
+def test_nothing_is_kept_of_what_says_nothing(tmp_path: Path, users_own: Path) -> None:
+    home, place = a_home(tmp_path, users_own)
+    keep(home, place, users_own, "s-1")
+    written(place, a="  ")
+    keep(home, place, users_own, "s-1")
+    keep(HOME, place, users_own, "s-1")
+    keep(None, place, users_own, "s-1")
+    assert not (users_own / ".tool" / "kept").exists()
+
+
+def test_a_conversation_that_cannot_be_kept_is_logged(
+    tmp_path: Path, users_own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home, place = a_home(tmp_path, users_own)
+    written(place, a="said")
+    (users_own / ".tool" / "kept").write_text("in the way")
+    keep(home, place, users_own, "s-1")
+    assert "s-1 could not be kept" in caplog.text
+
+
+def test_the_users_settings_go_over_the_defaults(tmp_path: Path, users_own: Path) -> None:
+    (users_own / ".tool" / "settings.json").write_text('{"b": {"c": 1}}')
+    home = replace(HOME, defaults='{"a": 9, "b": {"c": 2, "d": 3}}')
+    place = furnish(home, tmp_path / "home", {"HOME": str(users_own)})
+    assert json.loads((place / ".tool" / "settings.json").read_text()) == {"a": 1, "b": {"c": 1, "d": 3}}

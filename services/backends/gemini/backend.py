@@ -1,8 +1,9 @@
 """What to start for a prompt to gemini."""
 
-from services.backends.base import Backend, InRun, Options, Spawn
-from services.backends.gemini.conversation import OPENING, GeminiConversation
+from services.backends.base import Backend, Errand, InRun, Options, Spawn
+from services.backends.gemini.conversation import GeminiConversation, GeminiCopy, opening
 from services.backends.gemini.failures import LOGIN_HINT
+from services.backends.gemini.history import FOLDER, PLACE
 from services.backends.gemini.home import private_home
 from services.settings import ApprovalMode
 
@@ -29,6 +30,7 @@ class GeminiBackend(Backend):
     extra_flags = {"--model": True, "--approval-mode": True, "--debug": False}  # noqa: RUF012 - read only, as in the base
     mode_flags = {"--approval-mode": {value: mode for mode, value in APPROVAL_MODES.items()}}  # noqa: RUF012
     tested_version = "0.61.0"
+    can_resume = True
 
     def spawn(self, options: Options) -> Spawn:
         """A server with its session open, waiting for the prompt."""
@@ -42,14 +44,23 @@ class GeminiBackend(Backend):
             cwd=options.workdir,
             environment=tuple(environment),
             files=tuple(files),
-            opening=OPENING,
+            opening=opening(options),
             home=private_home(options),
+            in_advance=not options.resume,  # it would miss what is said until its prompt comes
             warnings=warnings(options),
         )
 
     def conversation(self, options: Options, prompt: str) -> GeminiConversation:
-        """A prompt in a session of its own."""
+        """A prompt in a session of its own, or in one that was kept."""
         return GeminiConversation(options, prompt)
+
+    def fork(self, options: Options) -> Errand:
+        """A process that loads the conversation, and keeps it by the name of a session that it opens."""
+        return Errand(self.spawn(options), GeminiCopy(options))
+
+    def forget(self, options: Options) -> Errand:  # noqa: ARG002 - the same for all
+        """All that is kept is one file."""
+        return Errand(leftovers=(PLACE,), empty_folders=(FOLDER,))
 
 
 def flags(options: Options) -> tuple[str, ...]:

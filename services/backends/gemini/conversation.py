@@ -8,12 +8,17 @@ import orjson
 
 from services.backends.base import Conversation, Options, Phase
 from services.backends.gemini.failures import explained, failure_of, unexplained
+from services.backends.gemini.history import NOT_RESUMED
 from services.backends.gemini.updates import NO_EVENTS, Updates
 from services.backends.lenient import count, mapping, parse_object, text
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, StopReason, TokenUsage
 
-INITIALIZE, NEW_SESSION, PROMPT = 1, 2, 3
+INITIALIZE, SESSION, PROMPT, ECHO, COPY = 1, 2, 3, 4, 5
+"""The numbers of our requests."""
+
+KEPT = "latest"
+"""How gemini may be asked for the one conversation in its home, and calls the session that it makes of it."""
 
 
 def request(number: int, method: str, **params: object) -> bytes:
@@ -21,10 +26,22 @@ def request(number: int, method: str, **params: object) -> bytes:
     return orjson.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}) + b"\n"
 
 
-OPENING = request(INITIALIZE, "initialize", protocolVersion=1, clientCapabilities={}) + request(
-    NEW_SESSION, "session/new", cwd=".", mcpServers=[]
-)
-"""All that can be said before there is a prompt."""
+def initialize(number: int) -> bytes:
+    """What ACP begins with; gemini minds no repetition."""
+    return request(number, "initialize", protocolVersion=1, clientCapabilities={})
+
+
+def new_session(number: int) -> bytes:
+    """A new session in the folder that gemini was started in."""
+    return request(number, "session/new", cwd=".", mcpServers=[])
+
+
+def opening(options: Options) -> bytes:
+    """All that can be said before there is a prompt."""
+    if options.resume:
+        return initialize(INITIALIZE) + request(SESSION, "session/load", sessionId=KEPT, cwd=".", mcpServers=[])
+    return initialize(INITIALIZE) + new_session(SESSION)
+
 
 SILENCE_S = 290.0
 """How long the model may be silent.  After 300 s gemini asks it again, and what it had said would come twice."""
@@ -38,6 +55,9 @@ WHITE_SPACE = (
 NEXT_LINE = "\u0085"
 """A line break that JavaScript does not trim."""
 
+COMMANDS = ("/", "$")
+RESUMABLE_COMMANDS = (*COMMANDS, *NOT_RESUMED)
+
 
 class GeminiConversation(Conversation):
     """Asks one prompt and listens until it is answered."""
@@ -49,6 +69,8 @@ class GeminiConversation(Conversation):
         self._model = options.model
         self._updates = Updates()
         self._usage = TokenUsage()
+        self._listening = not options.resume
+        self._heard_the_past = False
         self._outcome: Done | Failed | None = None
 
     # ------------------------------------------------------------------ speaking
@@ -57,7 +79,8 @@ class GeminiConversation(Conversation):
         """The session is on its way; the prompt waits for its name."""
 
     def _ask(self, session_id: str) -> None:
-        parts = [{"type": "text", "text": part} for part in as_text(self._prompt)]
+        signs = RESUMABLE_COMMANDS if self._options.keep_session else COMMANDS
+        parts = [{"type": "text", "text": part} for part in as_text(self._prompt, signs)]
         self.send(request(PROMPT, "session/prompt", sessionId=session_id, prompt=parts))
         self.patience_s = SILENCE_S
 
@@ -75,6 +98,9 @@ class GeminiConversation(Conversation):
             return NO_EVENTS
         method = message.get("method")
         if method == "session/update":
+            if not self._listening:
+                self._heard_the_past = True
+                return NO_EVENTS
             events = self._updates.receive(mapping(mapping(message.get("params")).get("update")))
             self._mind_the_clock()
             return events
@@ -101,17 +127,39 @@ class GeminiConversation(Conversation):
         result = mapping(message.get("result"))
         match message.get("id"):
             case 2:
-                session_id = text(result.get("sessionId"))
                 self._model = text(mapping(result.get("models")).get("currentModelId")) or self._model
-                self._ask(session_id)
-                return [Init(self._model, session_id)]
+                return self._opened(text(result.get("sessionId")))
             case 3:
                 self._settle(self._answered(result))
+            case 4:
+                self._await_the_past()
         return NO_EVENTS
+
+    def _opened(self, session_id: str) -> Sequence[Event]:
+        """The session is there.  A new one tells its name."""
+        if self._options.resume:
+            self._heard_the_past = True
+            self._await_the_past()
+            return [Init(self._model, self._options.resume)]
+        self._ask(session_id)
+        return [Init(self._model, session_id)]
+
+    def _await_the_past(self) -> None:
+        """Ask once all updates have come in which gemini tells what was said before.
+
+        They come one by one, also after the answer that the session is loaded.  But as long as there are any left,
+        one stands in line before the answer to another request: when none came before that, none is left.
+        """
+        if self._heard_the_past:
+            self._heard_the_past = False
+            self.send(initialize(ECHO))
+        else:
+            self._listening = True
+            self._ask(KEPT)
 
     def _on_error(self, message: Mapping[str, Any]) -> Sequence[Event]:
         """A request of ours has failed, and with it the run."""
-        if message.get("id") in (INITIALIZE, NEW_SESSION, PROMPT):
+        if message.get("id") in (INITIALIZE, SESSION, PROMPT, ECHO, COPY):
             self._settle(failure_of(mapping(message.get("error")), self._model))
         return NO_EVENTS
 
@@ -166,9 +214,25 @@ class GeminiConversation(Conversation):
         return replace(unexplained(exit_code, stderr_tail), exit_code=told or 1, usage=self._usage)
 
 
-def as_text(prompt: str) -> list[str]:
+class GeminiCopy(GeminiConversation):
+    """Loads a kept conversation, to be kept once more by the name of a new session."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options, "")
+
+    def _on_result(self, message: Mapping[str, Any]) -> Sequence[Event]:
+        match message.get("id"):
+            case 2:
+                self.send(new_session(COPY))
+            case 5:
+                self._settle(Done(turn_count=0))
+                return [Init(self._model, text(mapping(message.get("result")).get("sessionId")))]
+        return NO_EVENTS
+
+
+def as_text(prompt: str, signs: tuple[str, ...]) -> list[str]:
     """The prompt in parts of which the last is the prompt itself, so that gemini takes it for no command.
 
-    gemini looks for a slash or a dollar sign at the beginning, after any white space.
+    gemini looks for the signs of one at the beginning, after any white space.
     """
-    return [NEXT_LINE, prompt] if prompt.lstrip(WHITE_SPACE).startswith(("/", "$")) else [prompt]
+    return [NEXT_LINE, prompt] if prompt.lstrip(WHITE_SPACE).startswith(signs) else [prompt]

@@ -19,6 +19,7 @@ WORDS = (
     ("please set an auth method", ErrorCode.BACKEND_AUTH_FAILED),
     ("exceeds the maximum number of tokens", ErrorCode.CONTEXT_TOO_LONG),
     ("context window will overflow", ErrorCode.CONTEXT_TOO_LONG),
+    ("no previous sessions found", ErrorCode.SESSION_EXPIRED),
     ("is not found", ErrorCode.UNKNOWN_MODEL),
     ("model not found", ErrorCode.UNKNOWN_MODEL),
     ("quota", ErrorCode.RATE_LIMITED),
@@ -67,6 +68,8 @@ def explained(code: ErrorCode, said: str, model: str = "") -> Failed:
             message = f"gemini's provider limits the rate: try again later (it said: {said})"
         case ErrorCode.OVERLOADED:
             message = f"gemini's provider is overloaded: try again later (it said: {said})"
+        case ErrorCode.SESSION_EXPIRED:
+            message = f"gemini no longer knows this session: begin a new one (it said: {said})"
         case _:
             message = f"gemini failed: {said}"
     return Failed(code, message)

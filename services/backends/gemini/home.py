@@ -9,10 +9,14 @@ from typing import Any
 import orjson
 
 from services.backends.base import Options, PrivateHome
+from services.backends.gemini.history import FOLDER, kept_file, registry
 from services.settings import SandboxMode
 
-STATE = ("history", "projects.json", "tmp")
-"""What gemini keeps of each run below ``~/.gemini``."""
+STATE = ("history", "projects.json", "tmp", FOLDER.rpartition("/")[2])
+"""What gemini keeps of each run below ``~/.gemini``, and we of each conversation."""
+
+LOGIN = '{"security":{"auth":{"selectedType":"gemini-api-key"}}}'
+"""The login when none is set: a session that is loaded, unlike a new one, does without a default."""
 
 APPENDED = "appended/system prompt.md"
 """A name that no ``@import`` can spell, since there is a space in it, in a folder with nothing else to import."""
@@ -26,7 +30,12 @@ WITHHELD: dict[SandboxMode, list[str]] = {
 
 def private_home(options: Options) -> PrivateHome:
     """The home for these options."""
-    appended = options.append_system_prompt
+    files: list[tuple[str, str]] = []
+    if options.append_system_prompt:
+        # The marker ends the search for a project, from which files could be imported.
+        files += [(APPENDED, options.append_system_prompt), ("appended/.git", "")]
+    if options.keep_session:
+        files.append(("projects.json", registry(options)))
     return PrivateHome(
         variable="GEMINI_CLI_HOME",
         folder=".gemini",
@@ -34,8 +43,9 @@ def private_home(options: Options) -> PrivateHome:
         private=STATE,
         settings="settings.json",
         changes=orjson.dumps(settings(options)).decode(),
-        # The marker ends the search for a project, from which files could be imported.
-        files=((APPENDED, appended), ("appended/.git", "")) if appended else (),
+        files=tuple(files),
+        defaults=LOGIN if options.resume else "{}",
+        kept=kept_file(options),
     )
 
 

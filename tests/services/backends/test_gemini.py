@@ -452,7 +452,7 @@ def test_nothing_that_it_keeps_of_a_run_is_the_users() -> None:
     assert (home.variable, home.folder, set(home.private)) == (
         "GEMINI_CLI_HOME",
         ".gemini",
-        {"tmp", "history", "projects.json"},
+        {"tmp", "history", "projects.json", "clinvk"},
     )
 
 

@@ -1,0 +1,99 @@
+"""The file in which gemini records a conversation: JSON lines, of which later ones change what earlier ones said.
+
+gemini takes it up again when it is the only one in a fresh home; its own homes would do, were it not that an ACP
+session begins by emptying its file when it is opened twice in a minute.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from services.backends.base import KeptFile, Options
+from services.backends.lenient import items, mapping, parse_object, text
+
+PROJECT = "project"
+"""What the run's own home calls the folder."""
+CHATS = f".gemini/tmp/{PROJECT}/chats"
+FOLDER = ".gemini/clinvk"
+PLACE = FOLDER + "/{session}.jsonl"
+
+NOT_RESUMED = ("/", "?", "<session_context>", "<hook_context>")
+"""How a message of the user's begins that gemini leaves out when it takes a conversation up again."""
+
+
+def kept_file(options: Options) -> KeptFile | None:
+    """How the conversation is kept; None when it is not."""
+    if not options.keep_session:
+        return None
+    return KeptFile(PLACE, f"{CHATS}/session-*.jsonl", f"{CHATS}/session-kept.jsonl", tidied, options.resume)
+
+
+def registry(options: Options) -> str:
+    """The registry of projects that gives the folder its name."""
+    return orjson.dumps({"projects": {options.workdir: PROJECT}}).decode()
+
+
+def tidied(recorded: bytes) -> bytes:
+    """A record with each message once, as it was last; empty when there is nothing to go on from.
+
+    gemini itself would add the results of tools another time whenever the conversation is continued, since it finds
+    them both with the calls and as messages.
+    """
+    header, messages = _read(recorded)
+    answered = {call_id for message in messages for call_id in _results(_tool_results(message))}
+    turns = [message for message in messages if _is_turn(message, answered)]
+    if not turns:
+        return b""
+    return b"".join(orjson.dumps(record) + b"\n" for record in (header, *turns))
+
+
+def _read(recorded: bytes) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+    header: dict[str, Any] = {}
+    messages: dict[str, Mapping[str, Any]] = {}
+    for line in recorded.split(b"\n"):
+        record = parse_object(line)
+        match record:
+            case None:
+                continue
+            case {"$rewindTo": str(first)}:
+                names = list(messages)
+                for name in names[names.index(first) if first in names else 0 :]:
+                    del messages[name]
+            case {"id": str(name)}:
+                messages[name] = record
+            case {"$set": _} | {"sessionId": _}:
+                changes = {**mapping(record.get("$set", record))}
+                if "messages" in changes:
+                    messages = {text(it.get("id")): it for it in map(mapping, items(changes.pop("messages")))}
+                header.update(changes)
+    return header, list(messages.values())
+
+
+def _is_turn(message: Mapping[str, Any], answered: set[str]) -> bool:
+    """Whether the message was said, by the user or the model, and is not gemini's own or told elsewhere."""
+    match message.get("type"):
+        case "gemini":
+            return True
+        case "user":
+            results = set(_results(message.get("content")))
+            if results:
+                return not results <= answered
+            return not text(mapping(_first(message.get("content"))).get("text")).startswith("<session_context>")
+    return False
+
+
+def _first(content: object) -> object:
+    return content[0] if isinstance(content, list) and content else None
+
+
+def _tool_results(message: Mapping[str, Any]) -> list[Any]:
+    calls = map(mapping, items(message.get("toolCalls")))
+    return [part for call in calls for part in items(call.get("result"))]
+
+
+def _results(content: object) -> Iterator[str]:
+    """The ids of the calls whose results the parts are."""
+    for part in items(content):
+        if call_id := text(mapping(mapping(part).get("functionResponse")).get("id")):
+            yield call_id
