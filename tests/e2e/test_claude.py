@@ -185,13 +185,13 @@ def test_a_stream_that_breaks_off_is_not_repeated(real_server: Server, model_ser
     assert len(model_server.asked()) == 2
 
 
-def test_nothing_stays_in_claudes_home(real_server: Server) -> None:
+def test_nothing_of_an_ephemeral_run_stays_in_claudes_home(real_server: Server) -> None:
     def files() -> set[Path]:
         return {path for path in real_server.home.rglob("*") if path.is_file() and ".clinvk" not in path.parts}
 
-    real_server.client.prompt("hello")
+    real_server.client.prompt("hello", ephemeral=True)
     before = files()
-    real_server.client.prompt("hello FAKE:tool", extra=["--allowed-tools", "Bash"])
+    real_server.client.prompt("hello FAKE:tool", ephemeral=True, extra=["--allowed-tools", "Bash"])
     assert files() == before
 
 
