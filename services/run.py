@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import select
 import shutil
 import threading
@@ -47,6 +48,9 @@ class Result:
     def usage(self) -> TokenUsage:
         """The tokens it took."""
         return self.outcome.usage
+
+
+SANE_SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 def new_run_id() -> str:
@@ -349,11 +353,10 @@ class Run:
 def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -> None:
     """Remove what a CLI has left in its own home; see :class:`~services.backends.base.Spawn` for the patterns."""
     for pattern in patterns:
-        if "{session}" in pattern and not cli_session_id:
-            continue
-        named = home / pattern.replace("{session}", cli_session_id)
-        plain = not glob.has_magic(pattern) and "/" not in cli_session_id  # then there is nothing to search
-        for path in [named] if plain else home.glob(pattern.replace("{session}", glob.escape(cli_session_id))):
+        if "{session}" in pattern and not SANE_SESSION_ID.fullmatch(cli_session_id):
+            continue  # an id comes from the CLI, and might lead elsewhere
+        own = pattern.replace("{session}", cli_session_id)
+        for path in home.glob(own) if glob.has_magic(own) else [home / own]:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -382,6 +382,13 @@ def test_a_folder_that_a_star_stands_for_goes_with_the_last_thing_in_it(
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.glob(".cli/**/*")} == {".cli/two", ".cli/two/other"}
 
 
+@pytest.mark.parametrize("told", ["..", ".", "../..", "a/../..", "/", "*", "**"])
+def test_an_odd_session_id_removes_nothing(make_runs: Callable[..., Runs], tmp_path: Path, told: str) -> None:
+    script = f'mkdir -p "$HOME/.cli/chats/kept"; echo "INIT {told}"; cat'
+    start(make_runs(script, leftovers=(".cli/chats/{session}", ".cli/*/{session}"))).collect()
+    assert (tmp_path / ".cli" / "chats" / "kept").is_dir()
+
+
 def test_no_file_descriptor_is_lost(make_runs: Callable[..., Runs]) -> None:
     runs = make_runs("cat")
     start(runs).collect()
