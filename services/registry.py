@@ -69,11 +69,15 @@ class Registry:
                 cancel(run_id)
 
     def add(self, record: RunRecord) -> None:
-        """A run has come."""
+        """A run has come; where that cannot be written down (the disk is full), it goes on unseen."""
         path = self._own / (record.run_id + DESCRIPTION)
         partial = path.with_suffix(".new")
-        partial.write_bytes(orjson.dumps(asdict(record)))
-        partial.rename(path)
+        try:
+            partial.write_bytes(orjson.dumps(asdict(record)))
+            partial.rename(path)
+        except OSError as error:
+            log.warning("run %s will not be listed: %s", record.run_id, error)
+            partial.unlink(missing_ok=True)
 
     def remove(self, run_id: str) -> None:
         """A run has gone."""
