@@ -242,8 +242,9 @@ class _Recording:
     claim: Claim
 
     def finish(self, ending: Ending) -> None:
-        """Record how it ended.  Raises StoreError."""
-        self.store().finish(self.session.id, self.claim.run_id, ending)
+        """Record how it ended.  Raises StoreError, also when the session was taken from the run meanwhile."""
+        if self.store().finish(self.session.id, self.claim.run_id, ending) is None:
+            raise StoreError(f"session {self.session.id} was marked as interrupted while the run was going on")
 
 
 class SessionRun:
