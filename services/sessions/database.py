@@ -18,6 +18,7 @@ from services.sessions.migrations import migrate
 
 DEFAULT_LOCK_TIMEOUT_S = 5.0
 _RETRY_S = 0.02
+_IMPATIENT_S = 0.2
 _POOL_SIZE = 16
 _PROBE_FILLER = "-" * 64 * 1024  # on a full disk there may be room for a byte, and for no session
 
@@ -47,8 +48,10 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is carried out whole when the block ends, and not at all when it raises."""
+        give_up_s = time.monotonic() + self._patience_s()
         try:
-            with self._told(), self._taking_turns(), self._engine.begin() as connection:
+            with self._told(), self._taking_turns(give_up_s), self._engine.begin() as connection:
+                self._wait_no_longer_than(connection, give_up_s)
                 # One that reads and then writes could be refused half-way: take the right to write at the start.
                 self._begin(connection, "BEGIN IMMEDIATE")
                 yield connection
@@ -82,6 +85,15 @@ class Database:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _patience_s(self) -> float:
+        # Where a change has just waited in vain, let the next ones find out quickly whether that is over.
+        return self._lock_timeout_s if self._failure is None else min(self._lock_timeout_s, _IMPATIENT_S)
+
+    def _wait_no_longer_than(self, connection: Connection, give_up_s: float) -> None:
+        if self.dialect == "sqlite":
+            left_ms = max(1, round((give_up_s - time.monotonic()) * 1000))
+            connection.connection.cursor().execute(f"PRAGMA busy_timeout = {left_ms}")
+
     def _begin(self, connection: Connection, statement: str) -> None:
         if self.dialect == "sqlite":  # SQLAlchemy leaves it to the driver, which we have told to leave it to us
             connection.connection.cursor().execute(statement)
@@ -94,12 +106,12 @@ class Database:
             raise explain(error, self._name) from error
 
     @contextmanager
-    def _taking_turns(self) -> Iterator[None]:
+    def _taking_turns(self, give_up_s: float) -> Iterator[None]:
         # SQLite has one writer at a time, and those that wait for it poll: our threads had better queue up.
         if self.dialect != "sqlite":
             yield
             return
-        if not self._turn.acquire(timeout=self._lock_timeout_s):
+        if not self._turn.acquire(timeout=max(0.0, give_up_s - time.monotonic())):
             raise StoreError(f"the session database {self._name} is too busy", passing=True)
         try:
             yield
