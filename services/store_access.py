@@ -62,13 +62,22 @@ class Housekeeping:
     """What has to be done to the sessions without being asked: at the start, and then every day.
 
     Sessions that a dead worker was working on are marked as failed; those that nobody has used for
-    ``retention_days`` are removed (0: never).
+    ``retention_days`` are removed (0: never).  Where the database did not let that be done, or an ending be recorded,
+    it is tried again soon.
     """
 
-    def __init__(self, store: Callable[[], SessionStore], remove_unused: Callable[[float], int], days: int) -> None:
+    def __init__(
+        self,
+        store: Callable[[], SessionStore],
+        remove_unused: Callable[[float], int],
+        days: int,
+        *,
+        try_again_s: float = TRY_AGAIN_S,
+    ) -> None:
         self._store = store
         self._remove_unused = remove_unused
         self._days = days
+        self._try_again_s = try_again_s
         self._ended = threading.Event()
 
     def start(self) -> None:
@@ -80,12 +89,20 @@ class Housekeeping:
         self._ended.set()
 
     def _run(self) -> None:
+        due_s = time.monotonic()
+        told = ""
         while True:
             try:
-                self.tidy()
+                if time.monotonic() >= due_s:
+                    self.tidy()
+                    due_s = time.monotonic() + DAY_S
+                self._store().catch_up()
+                told = ""
             except StoreError as error:
-                log.warning("the sessions could not be put in order: %s", error.message)
-            if self._ended.wait(DAY_S):
+                if error.message != told:
+                    log.warning("the sessions could not be put in order: %s", error.message)
+                told = error.message
+            if self._ended.wait(self._try_again_s):
                 return
 
     def tidy(self) -> None:

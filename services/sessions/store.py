@@ -56,7 +56,7 @@ class SessionStore:
 
     def create(self, new: NewSession, claim: Claim | None = None) -> Session:
         """Add a session: at work under the claim, or idle without one (a fork, say)."""
-        self._catch_up()
+        self.catch_up()
         now = self._clock()
         session = Session(
             id=self._new_id(),
@@ -86,7 +86,7 @@ class SessionStore:
 
         Raises ClinvkError ``session_not_found``, ``ambiguous_id``, ``session_busy`` or ``session_expired``.
         """
-        self._catch_up()
+        self.catch_up()
         with self._database.writing() as connection:
             session = queries.find(connection, wanted, owner, to_change=True)
             _refuse_active(session)
@@ -200,9 +200,21 @@ class SessionStore:
         self._database.probe()
         return self.count()
 
+    def catch_up(self) -> None:
+        """Write the endings that could not be written, if there are any and that is possible by now."""
+        # A claim whose end could not be written (the disk was full) would hold its session until the worker's end.
+        with suppress(StoreError, IndexError):
+            while True:
+                late = self._unwritten.popleft()
+                try:
+                    self._finish(*late)
+                except StoreError:
+                    self._unwritten.append(late)
+                    raise
+
     def close(self) -> None:
         """Close the database; endings that could not be written get a last chance."""
-        self._catch_up()
+        self.catch_up()
         self._database.close()
 
     def __enter__(self) -> "SessionStore":
@@ -236,17 +248,6 @@ class SessionStore:
                 run_id="",
                 worker="",
             )
-
-    def _catch_up(self) -> None:
-        # A claim whose end could not be written (the disk was full) would hold its session until the worker's end.
-        with suppress(StoreError, IndexError):
-            while True:
-                late = self._unwritten.popleft()
-                try:
-                    self._finish(*late)
-                except StoreError:
-                    self._unwritten.append(late)
-                    raise
 
     def _adopt(self, batch: list[Session]) -> int:
         if not batch:
