@@ -31,7 +31,13 @@ class Talk:
     def __init__(self, clis: FakeClis, *command: str) -> None:
         program = [str(clis.bin / command[0]), *command[1:]]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(program, stdin=pipe, stdout=pipe, stderr=pipe)
+        self.process = subprocess.Popen(
+            program,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            env=dict(os.environ),  # readline adds to what C passes on
+        )
         assert self.process.stdin
         assert self.process.stdout
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
@@ -66,7 +72,12 @@ class Talk:
 
 def run(clis: FakeClis, *command: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [clis.bin / command[0], *command[1:]], input=stdin, capture_output=True, timeout=20, check=False
+        [clis.bin / command[0], *command[1:]],
+        input=stdin,
+        capture_output=True,
+        timeout=20,
+        check=False,
+        env=dict(os.environ),
     )
 
 
