@@ -356,15 +356,24 @@ def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -
         if "{session}" in pattern and not SANE_SESSION_ID.fullmatch(cli_session_id):
             continue  # an id comes from the CLI, and might lead elsewhere
         own = pattern.replace("{session}", cli_session_id)
-        for path in home.glob(own) if glob.has_magic(own) else [home / own]:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    path.unlink()
+        if not glob.has_magic(own):
+            _remove(f"{home}/{own}")
+            continue
+        for path in home.glob(own):
+            _remove(str(path))
             if "*" in Path(pattern).parent.name:
                 with suppress(OSError):  # it may be gone, or hold something else
                     path.parent.rmdir()
+
+
+def _remove(path: str) -> None:
+    # every run comes here for each file that it might have left: one call when there is none
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except FileNotFoundError:
+        pass
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_empty_folders(home: Path, patterns: Iterable[str]) -> None:
