@@ -118,6 +118,10 @@ class Runs:
                 announce(run)
             run.wait_for_slot(self._slots)
             run.launch(self._engine, environment)
+        except OSError as error:  # of the run's own folder: the disk is full
+            run.close()
+            message = f"{run.backend} cannot be started: {error.strerror}"
+            raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, message) from error
         except BaseException:
             run.close()
             raise

@@ -79,8 +79,7 @@ class SessionRuns:
             with suppress(StoreError):
                 dry.session_id = self._store().create(replace(new, working_dir=prompt.workdir, private_folder=False)).id
             return dry
-        if folder:
-            Path(folder).mkdir(mode=0o700, parents=True)
+        _make(folder)
         try:
             run = self._runs.start(plan, run_id=claim.run_id, client_fd=caller.client_fd, deadline=caller.deadline)
         except BaseException:
@@ -374,6 +373,16 @@ def _options_of(session: Session) -> Options:
 
 def _not_recorded(error: StoreError) -> str:
     return f"this turn was not recorded: {error.message}"
+
+
+def _make(folder: str) -> None:
+    if not folder:
+        return
+    try:
+        Path(folder).mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        message = f"the folder of the session cannot be made: {error.strerror}"
+        raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, message) from error
 
 
 def _remove(folder: str) -> None:

@@ -174,6 +174,9 @@ def test_a_full_disk_stops_no_prompt(small_disk: Path, start_server: ServerFacto
     assert_runs_unrecorded(server, "full")
     assert_unhealthy(server, "full")
     assert session(server, ident)["status"] == "completed"
+    refused = server.client.prompt("hello FAKE:n=1", "gemini")  # which must have a home of its own
+    assert (refused.status, refused.json()["error"]) == (503, "backend_unavailable")
+    assert "gemini cannot be started: No space left on device" in refused.json()["message"]
     (small_disk / "filler").unlink()
     assert_well(server)
     assert session(server, ident)["turn_count"] == 1
@@ -205,6 +208,25 @@ def mark_read_only(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(18)
         file.write(b"\3")
+
+
+# ---------------------------------------------------------------------- folders
+
+
+def test_a_folder_that_cannot_be_made_is_told(server: Server) -> None:
+    work = server.home / ".clinvk" / "work"
+    ask(server)
+    work.rename(work.with_suffix(".away"))
+    work.touch()
+    try:
+        refused = server.client.prompt("hello FAKE:n=1")
+        assert (refused.status, refused.json()["error"]) == (503, "backend_unavailable")
+        assert "the folder of the session cannot be made" in refused.json()["message"]
+        assert ask(server, ephemeral=True)["warnings"] == []
+    finally:
+        work.unlink()
+        work.with_suffix(".away").rename(work)
+    assert_well(server)
 
 
 # ---------------------------------------------------------------------- taken away
