@@ -301,6 +301,26 @@ def test_gemini_speaks_acp(fake_clis: FakeClis) -> None:
     assert code == 0
 
 
+def test_gemini_takes_a_conversation_up_again(fake_clis: FakeClis) -> None:
+    talk = acp(fake_clis, "first")
+    talk.until(id=3)
+    talk.rest()
+    talk = Talk(fake_clis, "gemini", "--acp")
+    talk.send({"id": 2, "method": "session/load", "params": {"sessionId": "latest", "cwd": ".", "mcpServers": []}})
+    past = [talk.receive() for _ in range(3)]
+    parts = [{"type": "text", "text": "second"}]
+    talk.send({"id": 3, "method": "session/prompt", "params": {"sessionId": "latest", "prompt": parts}})
+
+    assert [message.get("id") or message["params"]["update"]["sessionUpdate"] for message in past] == [
+        "user_message_chunk",
+        2,
+        "agent_message_chunk",
+    ]
+    assert seen(talk.receive()["params"]["update"]["content"]["text"])["turn"] == "2"
+    assert talk.until(id=3)["result"]["stopReason"] == "end_turn"
+    assert talk.rest()[0] == 0
+
+
 def test_gemini_obeys_a_cancel_and_asks_for_permission(fake_clis: FakeClis) -> None:
     talk = acp(fake_clis, "x FAKE:approve FAKE:hang")
     assert talk.until(id=0)["method"] == "session/request_permission"

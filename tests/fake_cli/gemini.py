@@ -7,6 +7,7 @@ import os
 import signal
 
 from tests.fake_cli.dialect import Dialect
+from tests.fake_cli.gemini_chats import home
 from tests.fake_cli.script import Asked
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ def system_prompt() -> str:
 
 def memory() -> str:
     """The files that ``context.fileName`` of the settings names, as far as they are there."""
-    folder = os.path.join(os.environ.get("GEMINI_CLI_HOME") or os.environ.get("HOME", "/"), ".gemini")
+    folder = home()
     settings = os.path.join(folder, "settings.json")
     if not os.path.exists(settings):
         return ""

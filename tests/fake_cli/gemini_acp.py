@@ -8,7 +8,8 @@ import signal
 from collections import deque
 
 from tests.fake_cli.dialect import Dialect
-from tests.fake_cli.gemini import SESSION, error_body, system_prompt
+from tests.fake_cli.gemini import error_body, system_prompt
+from tests.fake_cli.gemini_chats import Chat
 from tests.fake_cli.script import Asked
 
 TYPE_CHECKING = False
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class GeminiAcp(Dialect):
-    """Answers ``session/prompt``, of whose parts the last is taken for the prompt; obeys ``session/cancel``."""
+    """Answers ``session/prompt``, of whose parts the last is taken for the prompt; obeys ``session/cancel``.
+
+    Takes a conversation up again that it finds in its home, of which it tells all that was said.
+    """
 
     version = "0.61.0"
     signal_exits: Mapping[int, int] = {signal.SIGTERM: 0, signal.SIGINT: 0}
@@ -28,7 +32,8 @@ class GeminiAcp(Dialect):
         self.questions: deque[tuple[Any, str]] = deque()
         self.model = self.option("-m", "--model") or "gemini-fake"
         self.prompt_id: Any = None
-        self.turns = 0
+        self.chat: Chat | None = None
+        self.said = ""
         self.thought = ""
         self.decision = ""
 
@@ -37,8 +42,10 @@ class GeminiAcp(Dialect):
             self.hear(line)
             while self.questions:
                 self.prompt_id, prompt = self.questions.popleft()
-                self.turns += 1
-                self.ask(Asked(prompt, model=self.model, system=system_prompt(), turn=self.turns))
+                assert self.chat is not None
+                self.chat.add("user", prompt)
+                self.said = ""
+                self.ask(Asked(prompt, model=self.model, system=system_prompt(), turn=self.chat.turns))
             self.terminal.flush()
         return 0
 
@@ -62,8 +69,13 @@ class GeminiAcp(Dialect):
             case "initialize":
                 self.reply(ident, protocolVersion=1, authMethods=[], agentInfo={"name": "gemini-cli"})
             case "session/new":
-                self.reply(ident, sessionId=SESSION, models={"currentModelId": self.model, "availableModels": []})
+                self.chat = Chat.begin()
+                self.reply(ident, sessionId=self.chat.ident, **self.models())
                 self.update("available_commands_update", availableCommands=[])
+            case "session/load":
+                self.load(ident, params["sessionId"])
+            case "session/prompt" if self.chat is None or params["sessionId"] != self.chat.ident:
+                self.say(id=ident, error={"code": -32602, "message": f"Session not found: {params['sessionId']}"})
             case "session/prompt":
                 self.questions.append((ident, params["prompt"][-1]["text"]))
             case "authenticate" | "session/set_mode" | "session/set_model":
@@ -71,6 +83,24 @@ class GeminiAcp(Dialect):
             case _:
                 self.say(id=ident, error={"code": -32601, "message": f'"Method not found": {method}'})
         self.terminal.flush()
+
+    def load(self, ident: Any, session: str) -> None:
+        self.chat = Chat.latest(session)
+        if self.chat is None:
+            details = {"details": "No previous sessions found for this project."}
+            self.say(id=ident, error={"code": -32603, "message": "Internal error", "data": details})
+            return
+        for number, message in enumerate(self.chat.messages):
+            if number == 1:
+                self.reply(ident, **self.models())
+            user = message["type"] == "user"
+            text = message["content"][0]["text"] if user else message["content"]
+            self.update(f"{'user' if user else 'agent'}_message_chunk", content={"type": "text", "text": text})
+        if len(self.chat.messages) == 1:
+            self.reply(ident, **self.models())
+
+    def models(self) -> dict[str, Any]:
+        return {"models": {"currentModelId": self.model, "availableModels": []}}
 
     # -- what is printed
 
@@ -81,7 +111,8 @@ class GeminiAcp(Dialect):
         self.say(id=ident, result=result)
 
     def update(self, update: str, /, **fields: Any) -> None:
-        self.say(method="session/update", params={"sessionId": SESSION, "update": {"sessionUpdate": update, **fields}})
+        session = self.chat.ident if self.chat is not None else ""
+        self.say(method="session/update", params={"sessionId": session, "update": {"sessionUpdate": update, **fields}})
 
     def thinking(self, text: str) -> None:
         self.thought += text  # a thought comes whole
@@ -94,6 +125,7 @@ class GeminiAcp(Dialect):
 
     def text(self, text: str) -> None:
         self.end_thought()
+        self.said += text
         self.update("agent_message_chunk", content={"type": "text", "text": text})
 
     def tool_use(self, tool_id: str, command: str) -> None:
@@ -109,7 +141,8 @@ class GeminiAcp(Dialect):
     def approval(self, command: str) -> str:
         self.decision = ""
         call = {"toolCallId": call_id("tool_0"), "status": "pending", "title": command, "kind": "execute"}
-        params = {"sessionId": SESSION, "options": [], "toolCall": {**call, "content": [], "locations": []}}
+        assert self.chat is not None
+        params = {"sessionId": self.chat.ident, "options": [], "toolCall": {**call, "content": [], "locations": []}}
         self.say(id=0, method="session/request_permission", params=params)
         self.terminal.flush()
         while not self.decision and not self.rest(0.01):
@@ -117,6 +150,8 @@ class GeminiAcp(Dialect):
         return self.decision
 
     def finish(self) -> None:
+        assert self.chat is not None
+        self.chat.add("gemini", self.said)
         used = {"input_tokens": 5, "output_tokens": 9}
         quota = {"token_count": used, "model_usage": [{"model": self.model, "token_count": used}]}
         self.reply(self.prompt_id, stopReason="end_turn", _meta={"quota": quota})
