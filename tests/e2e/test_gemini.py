@@ -196,7 +196,8 @@ def test_nothing_stays_in_its_home(words: str, real_server: Server) -> None:
         return {path for path in real_server.home.rglob("*") if ".clinvk" not in path.parts}
 
     before = files()
-    with real_server.client.stream(f"hello {words}", "gemini", model=MODEL, approval_mode="none") as exchange:
+    fields = {"model": MODEL, "approval_mode": "none", "ephemeral": True}
+    with real_server.client.stream(f"hello {words}", "gemini", **fields) as exchange:
         for line in exchange.lines():
             if "delay" in words and b"w5" in line.data:
                 exchange.vanish()
