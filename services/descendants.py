@@ -44,10 +44,10 @@ def is_subreaper() -> bool:
 @cache
 def instance_id() -> str:
     """The name of this server: pid and start time of the process that asked first; forked workers inherit it."""
-    return f"{os.getpid()}-{_start_ticks(os.getpid())}"
+    return f"{os.getpid()}-{start_ticks(os.getpid())}"
 
 
-def _start_ticks(pid: int) -> int:
+def start_ticks(pid: int) -> int:
     """When the process started, in clock ticks after boot (proc_pid_stat(5), field 22)."""
     with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - hot, and not a path anybody names
         return int(stat.read().rpartition(b")")[2].split()[19])
@@ -57,7 +57,7 @@ def is_alive(instance: str) -> bool:
     """Whether the server with this instance id still runs."""
     pid, _, ticks = instance.partition("-")
     try:
-        return _start_ticks(int(pid)) == int(ticks)
+        return start_ticks(int(pid)) == int(ticks)
     except (OSError, ValueError):
         return False
 

@@ -65,7 +65,7 @@ class Child:
         assert popen.stderr is not None
         self.pid = popen.pid
         self.cwd = cwd
-        self.started_at = psutil.Process(popen.pid).create_time()  # by the clock that its descendants are dated by
+        self.started_ticks = descendants.start_ticks(popen.pid)
         self._engine = engine
         self._popen = popen
         self._marker = marker
@@ -357,10 +357,10 @@ class Engine:
 
     def _others_older_than(self, pid: int, child: Child) -> bool:
         try:
-            born = psutil.Process(pid).create_time()
-        except psutil.NoSuchProcess:
+            born_ticks = descendants.start_ticks(pid)
+        except OSError:
             return False
-        return any(other is not child and other.started_at <= born for other in list(self._live.values()))
+        return any(other is not child and other.started_ticks <= born_ticks for other in list(self._live.values()))
 
     def reap_adopted(self) -> None:
         """Collect orphans that have died with us as their parent."""

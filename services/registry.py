@@ -11,7 +11,7 @@ import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -71,13 +71,11 @@ class Registry:
     def add(self, record: RunRecord) -> None:
         """A run has come; where that cannot be written down (the disk is full), it goes on unseen."""
         path = self._own / (record.run_id + DESCRIPTION)
-        partial = path.with_suffix(".new")
-        try:
-            partial.write_bytes(orjson.dumps(asdict(record)))
-            partial.rename(path)
+        try:  # whoever reads it before it is whole takes it for a run that has not come yet
+            path.write_bytes(orjson.dumps(record))
         except OSError as error:
             log.warning("run %s will not be listed: %s", record.run_id, error)
-            partial.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
     def remove(self, run_id: str) -> None:
         """A run has gone."""
