@@ -132,7 +132,11 @@ class Client:
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             fields.setdefault("Content-Type", "application/json")
-        connection.request(method, path, body, fields)
+        try:
+            connection.request(method, path, body, fields)
+        except OSError:
+            connection.close()
+            raise
         return Exchange(connection, sock, time.monotonic())
 
     def request(
