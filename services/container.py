@@ -90,7 +90,9 @@ def create_container(config: Config, version: str, environment: Mapping[str, str
         folder=config.home / "work",
         worker=worker_id(),
     )
-    housekeeping = Housekeeping(store, sessions.remove_unused, config.session.retention_days)
+    housekeeping = Housekeeping(
+        store, sessions.remove_unused, sessions.remove_lost_folders, config.session.retention_days
+    )
     housekeeping.start()
     return Container(
         config=config,

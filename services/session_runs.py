@@ -225,6 +225,20 @@ class SessionRuns:
             count += 1
         return count
 
+    def remove_lost_folders(self, before: float) -> int:
+        """Remove private folders that no session knows, as a killed server leaves them; how many there were.
+
+        Only those that nothing came to or went from since a time (Unix seconds): a run makes its folder before it is
+        recorded.
+        """
+        if not self._folder.is_dir():
+            return 0
+        old = [str(path) for path in self._folder.iterdir() if path.stat().st_mtime < before]
+        lost = set(old) - self._store().own_folders(old) if old else set()
+        for folder in lost:
+            _remove(folder)
+        return len(lost)
+
 
 @dataclass(frozen=True, slots=True)
 class _Caller:

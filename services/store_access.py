@@ -62,20 +62,22 @@ class Housekeeping:
     """What has to be done to the sessions without being asked: at the start, and then every day.
 
     Sessions that a dead worker was working on are marked as failed; those that nobody has used for
-    ``retention_days`` are removed (0: never).  Where the database did not let that be done, or an ending be recorded,
-    it is tried again soon.
+    ``retention_days`` are removed (0: never), and so are private folders that no session knows.  Where the database did
+    not let that be done, or an ending be recorded, it is tried again soon.
     """
 
     def __init__(
         self,
         store: Callable[[], SessionStore],
         remove_unused: Callable[[float], int],
+        remove_lost_folders: Callable[[float], int],
         days: int,
         *,
         try_again_s: float = TRY_AGAIN_S,
     ) -> None:
         self._store = store
         self._remove_unused = remove_unused
+        self._remove_lost_folders = remove_lost_folders
         self._days = days
         self._try_again_s = try_again_s
         self._ended = threading.Event()
@@ -111,6 +113,8 @@ class Housekeeping:
             log.warning("session %s was interrupted: its worker has died", session.id)
         if self._days > 0 and (count := self._remove_unused(time.time() - self._days * DAY_S)):
             log.info("removed %d sessions that were not used for %d days", count, self._days)
+        if count := self._remove_lost_folders(time.time() - DAY_S):
+            log.info("removed %d folders of sessions that a killed server had not recorded", count)
 
 
 def worker_lives(worker: str) -> bool:

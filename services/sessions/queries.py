@@ -95,6 +95,11 @@ def find_unused(connection: Connection, before: float, limit: int) -> list[Sessi
     return [session_of(row) for row in connection.execute(query)]
 
 
+def own_folders(connection: Connection, folders: Collection[str]) -> set[str]:
+    """Those of these folders that are some session's own."""
+    return set(connection.execute(_OWN_FOLDERS, {"folders": list(folders)}).scalars())
+
+
 def active_workers(connection: Connection) -> list[str]:
     """The markers of the workers that sessions are at work under."""
     return list(connection.execute(select(sessions.c.worker).where(_ACTIVE).distinct()).scalars())
@@ -133,7 +138,7 @@ def remove(connection: Connection, some: Collection[Session]) -> list[Removed]:
     """Remove sessions and their turns; tells which of their own folders nobody needs any more."""
     connection.execute(_DELETE, {"ids": [session.id for session in some]})
     own = {session.working_dir for session in some if session.private_folder}
-    free = own - set(connection.execute(_OWN_FOLDERS, {"folders": list(own)}).scalars()) if own else own
+    free = own - own_folders(connection, own) if own else own
     recount(connection, before=some)
     return [
         Removed(session, session.working_dir if session.private_folder and session.working_dir in free else "")

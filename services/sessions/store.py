@@ -7,7 +7,7 @@ one transaction with the look at who has it, and :meth:`SessionStore.finish` giv
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -164,6 +164,11 @@ class SessionStore:
                 removed = queries.remove(connection, unused)
             yield from removed
             more = len(unused) == _BATCH
+
+    def own_folders(self, folders: Collection[str]) -> set[str]:
+        """Those of these folders that are some session's own."""
+        with self._database.reading() as connection:
+            return queries.own_folders(connection, folders)
 
     def interrupt_dead(self, is_alive: Callable[[str], bool]) -> tuple[Session, ...]:
         """Mark as failed the sessions that are at work under a worker that is dead, and return them."""

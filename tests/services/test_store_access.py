@@ -50,7 +50,7 @@ def test_sessions_that_could_not_be_put_in_order_are_when_it_is_possible(
     store: SessionStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = store.create(NewSession("claude"), CLAIM)
-    keeping = Housekeeping(Access(store), removing_none, 30, try_again_s=0.02)
+    keeping = Housekeeping(Access(store), removing_none, removing_none, 30, try_again_s=0.02)
     keeping.start()
     try:
         wait_until(lambda: store.get(made.id, "").status is Status.ERROR)
@@ -67,7 +67,7 @@ def test_an_ending_that_could_not_be_written_needs_nobody_to_be_made_up_for(stor
         put_in_order.append(before)
         return 0
 
-    keeping = Housekeeping(lambda: store, remove_unused, 30, try_again_s=0.02)
+    keeping = Housekeeping(lambda: store, remove_unused, removing_none, 30, try_again_s=0.02)
     keeping.start()
     try:
         wait_until(lambda: put_in_order)

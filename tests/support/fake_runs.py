@@ -200,6 +200,6 @@ def fake_app(runs: FakeRuns, home: Path | None = None) -> Flask:
         orchestrator=Orchestrator(runs, ParallelSettings(), runs.server),
         store=store,
         sessions=sessions,
-        housekeeping=Housekeeping(store, sessions.remove_unused, 30),
+        housekeeping=Housekeeping(store, sessions.remove_unused, sessions.remove_lost_folders, 30),
     )
     return create_app(config, container=container)

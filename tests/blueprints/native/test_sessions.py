@@ -1,5 +1,6 @@
 """Sessions over HTTP: recorded, continued, listed, copied, removed."""
 
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -240,6 +241,19 @@ def test_a_fork_goes_on_from_the_copy(client: FlaskClient, runs: SessionFakeRuns
     assert runs.started[-1].plan.options.resume == "cli-1-copy"
     client.delete(f"/api/v1/sessions/{session_id}")
     assert Path(fork["working_dir"]).exists(), "the copy still works there"
+
+
+def test_folders_that_no_session_knows_are_removed_when_they_are_old(client: FlaskClient, home: Path) -> None:
+    known = client.get(f"/api/v1/sessions/{ask(client)['session_id']}").json
+    assert known is not None
+    lost, fresh = home / "work" / "lost", home / "work" / "fresh"
+    for folder in (lost, fresh):
+        (folder / "inside").mkdir(parents=True)
+    for folder in (lost, Path(known["working_dir"])):
+        os.utime(folder, (0, 0))
+    container = client.application.extensions["clinvk"]
+    container.housekeeping.tidy()
+    assert {path.name for path in (home / "work").iterdir()} == {"fresh", Path(known["working_dir"]).name}
 
 
 def test_what_cannot_be_forked(client: FlaskClient) -> None:
