@@ -19,14 +19,8 @@ from app.connection import Limits
 from app.source import source
 from app.worker import Worker
 from services.container import RUNS_FOLDER, database
-from services.process import (
-    become_subreaper,
-    end_dead_instances,
-    end_processes_of,
-    instance_id,
-    remove_dead_folders,
-    remove_folder_of,
-)
+from services.descendants import become_subreaper, end_dead_instances, end_processes_of, instance_id
+from services.run_folder import remove_dead_folders, remove_folder_of
 from services.sessions.errors import StoreError
 from services.sessions.store import SessionStore
 from services.settings import Config, ServerSettings

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from services.availability import Availability
 from services.backends import create_backends
+from services.descendants import worker_id
 from services.orchestration import Orchestrator
 from services.planning import Planner
-from services.process import Engine, worker_id
+from services.process import Engine
 from services.registry import Registry
 from services.running import Runner
 from services.runs import Runs

@@ -47,6 +47,11 @@ def instance_id() -> str:
     return f"{os.getpid()}-{start_ticks(os.getpid())}"
 
 
+def worker_id() -> str:
+    """The name of this worker: its instance and its pid.  It begins its runs' markers and names its folder."""
+    return f"{instance_id()}.{os.getpid()}"
+
+
 def start_ticks(pid: int) -> int:
     """When the process started, in clock ticks after boot (proc_pid_stat(5), field 22)."""
     with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - hot, and not a path anybody names

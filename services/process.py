@@ -15,31 +15,21 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from services import descendants
-from services.backends.base import InRun, PromptText, Spawn
+from services.backends.base import Spawn
 from services.deadline import Deadline
-from services.descendants import MARKER, become_subreaper, end_dead_instances, end_processes_of, instance_id
+from services.descendants import MARKER, worker_id
 from services.environment import secrets_of
 from services.errors import ClinvkError, ErrorCode
 from services.private_home import furnish
-
-__all__ = [
-    "Child",
-    "Engine",
-    "Wake",
-    "become_subreaper",
-    "end_dead_instances",
-    "end_processes_of",
-    "instance_id",
-    "worker_id",
-]  # fmt: skip
+from services.run_folder import RunFolder
 
 CHUNK_BYTES = 256 * 1024
 STDERR_TAIL_BYTES = 4096
@@ -375,78 +365,9 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFolder:
-    """A run's private folder: its files, an empty folder to work in, a TMPDIR."""
-
-    path: Path
-    work: Path
-    temporary: Path
-
-    @classmethod
-    def create(cls, path: Path, files: Iterable[tuple[str, str | PromptText]], prompt: str) -> "RunFolder":
-        """Make the folder (0700) and write the files (0600) into it."""
-        folder = cls(path, path / "work", path / "tmp")
-        path.mkdir(mode=0o700)
-        folder.work.mkdir(mode=0o700)
-        folder.temporary.mkdir(mode=0o700)
-        for name, text in files:
-            target = path / name
-            target.touch(mode=0o600)
-            target.write_text(folder.resolve(text, prompt), encoding="utf-8", newline="")
-        return folder
-
-    def resolve(self, value: str | InRun | PromptText, prompt: str) -> str:
-        """The value, or what it stands for: a path in this folder, the prompt."""
-        match value:
-            case InRun(name):
-                return str(self.path / name)
-            case PromptText(before):
-                return before + prompt
-            case text:
-                return text
-
-    def remove(self) -> None:
-        """Remove it with everything in it."""
-        try:  # most runs leave nothing in it, and looking for what there is takes longer than this
-            for folder in (self.work, self.temporary, self.path):
-                os.rmdir(folder)  # noqa: PTH106
-        except OSError:
-            shutil.rmtree(self.path, ignore_errors=True)
-
-
-@dataclass(frozen=True, slots=True)
 class StartedRun:
     """A child with its folder, and the values of its environment that must not be shown."""
 
     child: Child
     folder: RunFolder
     secrets: tuple[str, ...]
-
-
-def worker_id() -> str:
-    """The name of this worker: its instance and its pid.  It begins its runs' markers and names its folder."""
-    return f"{instance_id()}.{os.getpid()}"
-
-
-def remove_folder_of(folder: Path, worker_pid: int | None) -> None:
-    """Remove the folder of this instance's dead worker, or those of all its workers."""
-    for entry in folder.glob(f"{instance_id()}.{'*' if worker_pid is None else worker_pid}"):
-        shutil.rmtree(entry, ignore_errors=True)
-
-
-def remove_dead_folders(folder: Path) -> None:
-    """Remove what workers that no longer live have left below the engine's folder."""
-    with suppress(FileNotFoundError):
-        for entry in folder.iterdir():
-            if not descendants.is_alive(entry.name.partition(".")[0]):
-                shutil.rmtree(entry, ignore_errors=True)
-
-
-@contextmanager
-def wakeup() -> Iterator[int]:
-    """An eventfd that lets another thread end a wait."""
-    fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)

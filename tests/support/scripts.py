@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from services.backends.base import Backend, Conversation, InRun, Options, Phase, Spawn
+from services.descendants import worker_id
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Message
 from services.planning import Planner
-from services.process import Engine, worker_id
+from services.process import Engine
 from services.registry import Registry
 from services.runs import Runs
 from services.settings import BackendSettings, ServerSettings, UnifiedFlags

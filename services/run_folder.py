@@ -1,0 +1,65 @@
+"""The private folder of a run, and what becomes of the folders of workers that have died."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.backends.base import InRun, PromptText
+from services.descendants import instance_id, is_alive
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A run's private folder: its files, an empty folder to work in, a TMPDIR."""
+
+    path: Path
+    work: Path
+    temporary: Path
+
+    @classmethod
+    def create(cls, path: Path, files: Iterable[tuple[str, str | PromptText]], prompt: str) -> "RunFolder":
+        """Make the folder (0700) and write the files (0600) into it."""
+        folder = cls(path, path / "work", path / "tmp")
+        path.mkdir(mode=0o700)
+        folder.work.mkdir(mode=0o700)
+        folder.temporary.mkdir(mode=0o700)
+        for name, text in files:
+            target = path / name
+            target.touch(mode=0o600)
+            target.write_text(folder.resolve(text, prompt), encoding="utf-8", newline="")
+        return folder
+
+    def resolve(self, value: str | InRun | PromptText, prompt: str) -> str:
+        """The value, or what it stands for: a path in this folder, the prompt."""
+        match value:
+            case InRun(name):
+                return str(self.path / name)
+            case PromptText(before):
+                return before + prompt
+            case text:
+                return text
+
+    def remove(self) -> None:
+        """Remove it with everything in it."""
+        try:  # most runs leave nothing in it, and looking for what there is takes longer than this
+            for folder in (self.work, self.temporary, self.path):
+                os.rmdir(folder)  # noqa: PTH106
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def remove_folder_of(folder: Path, worker_pid: int | None) -> None:
+    """Remove the folder of this instance's dead worker, or those of all its workers."""
+    for entry in folder.glob(f"{instance_id()}.{'*' if worker_pid is None else worker_pid}"):
+        shutil.rmtree(entry, ignore_errors=True)
+
+
+def remove_dead_folders(folder: Path) -> None:
+    """Remove what workers that no longer live have left below the engine's folder."""
+    with suppress(FileNotFoundError):
+        for entry in folder.iterdir():
+            if not is_alive(entry.name.partition(".")[0]):
+                shutil.rmtree(entry, ignore_errors=True)
