@@ -9,6 +9,7 @@ from pathlib import Path
 from services.availability import Availability
 from services.backends import create_backends
 from services.descendants import worker_id
+from services.keys import Keys, read_keys
 from services.orchestration import Orchestrator
 from services.planning import Planner
 from services.process import Engine
@@ -30,6 +31,7 @@ class Container:
 
     config: Config
     version: str
+    keys: Keys
     runs: Runner
     registry: Registry
     availability: Availability
@@ -67,6 +69,7 @@ def create_container(config: Config, version: str, environment: Mapping[str, str
     server = config.server
     folder = config.home / RUNS_FOLDER
     engine = Engine(folder)
+    keys = read_keys(server, lambda argv, timeout_s: engine.capture(argv, environment, timeout_s))
     registry = Registry(folder, worker_id())
     runs = Runs(
         Planner(backends, config.backends, config.unified_flags, server),
@@ -98,6 +101,7 @@ def create_container(config: Config, version: str, environment: Mapping[str, str
     return Container(
         config=config,
         version=version,
+        keys=keys,
         runs=runs,
         registry=registry,
         availability=availability,

@@ -65,10 +65,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """For whom it all is: the client's socket, watched, and the time by which the request must be answered."""
+    """For whom it all is: the client's socket, watched, the time by which the request must be answered, whose it is."""
 
     client_fd: int | None = None
     deadline: Deadline = field(default_factory=Deadline)
+    owner: str = ""
 
     @property
     def is_gone(self) -> bool:

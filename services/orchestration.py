@@ -84,7 +84,7 @@ class Orchestrator:
     def parallel(self, request: Parallel, caller: Caller) -> Ensemble:
         """The ensemble of a parallel request.  Raises ClinvkError, before anything runs."""
         prompts = [_dry(prompt, request.dry_run) for prompt in request.tasks]
-        tasks = [self._task(index, prompt) for index, prompt in enumerate(prompts)]
+        tasks = [self._task(index, prompt, caller) for index, prompt in enumerate(prompts)]
         fail_fast = self._parallel.fail_fast if request.fail_fast is None else request.fail_fast
         at_once = request.max_parallel or self._parallel.max_workers
         return SideBySide(self._runs, tasks, caller, self._limits, at_once=at_once, fail_fast=fail_fast)
@@ -99,7 +99,7 @@ class Orchestrator:
             if request.pass_working_dir:
                 workdir = prompt.workdir or workdir
                 prompt = replace(prompt, workdir=workdir)
-            tasks.append(self._task(index, prompt, step.name))
+            tasks.append(self._task(index, prompt, caller, step.name))
         return OneByOne(self._runs, tasks, caller, self._limits, stop_on_failure=request.stop_on_failure)
 
     def compare(self, request: Compare, caller: Caller) -> Ensemble:
@@ -115,14 +115,14 @@ class Orchestrator:
                 location=f"backends[{index}]",
                 has_own_model=backend in request.models,
             )
-            tasks.append(self._task(index, prompt))
+            tasks.append(self._task(index, prompt, caller))
         at_once = 1 if request.sequential else len(tasks)
         return SideBySide(self._runs, tasks, caller, self._limits, at_once=at_once)
 
-    def _task(self, index: int, prompt: Prompt, name: str = "") -> Task:
+    def _task(self, index: int, prompt: Prompt, caller: Caller, name: str = "") -> Task:
         if prompt.session_id:
             raise ClinvkError.field(prompt.at("session_id"), "runs of this kind are ephemeral and continue no session")
-        return Task(index, self._runs.check(prompt), name)
+        return Task(index, self._runs.check(replace(prompt, owner=caller.owner)), name)
 
 
 def _dry(prompt: Prompt, dry_run: bool) -> Prompt:

@@ -10,7 +10,7 @@ from tests.support.fake_runs import FakeRuns, fake_app
 from tests.support.guard import ROOT
 
 GUIDE = (ROOT / "docs" / "api.md").read_text()
-NEVER_GIVEN = {ErrorCode.UNAUTHORIZED, ErrorCode.ORIGIN_NOT_ALLOWED}
+NEVER_GIVEN = {ErrorCode.ORIGIN_NOT_ALLOWED}
 """There are no keys and no origins yet."""
 
 

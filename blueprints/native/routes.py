@@ -128,7 +128,7 @@ def _all_of(asked: Parallel | Chain | Compare, ensemble: Ensemble) -> Response:
 
 
 def _caller() -> Caller:
-    return Caller(client_fd(), Deadline.after(services().config.server.request_timeout_secs))
+    return Caller(client_fd(), Deadline.after(services().config.server.request_timeout_secs), owner())
 
 
 def _stream_type() -> str:

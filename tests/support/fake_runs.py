@@ -16,6 +16,7 @@ from services.container import Container
 from services.deadline import Deadline
 from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Outcome, TokenUsage
+from services.keys import Keys
 from services.orchestration import Orchestrator
 from services.planning import Kept, Plan, Planner, command_line
 from services.prompts import Prompt
@@ -183,7 +184,7 @@ def never_captured(*_: object) -> tuple[int, str, str]:
     raise AssertionError("a program was started")
 
 
-def fake_app(runs: FakeRuns, home: Path | None = None) -> Flask:
+def fake_app(runs: FakeRuns, home: Path | None = None, keys: Sequence[str] = ()) -> Flask:
     """The application on top of fake runs, with a session store in the test's own home."""
     home = home or Path(tempfile.mkdtemp(prefix="clinvk-fake-"))
     config = Config(home=home, backends=runs.settings, server=runs.server)
@@ -194,6 +195,7 @@ def fake_app(runs: FakeRuns, home: Path | None = None) -> Flask:
     container = Container(
         config=config,
         version="1.2.3",
+        keys=Keys(keys),
         runs=runs,
         registry=Registry(home / "runs", "nobody"),
         availability=Availability(runs.backends, runs.settings, capture=never_captured, environment={}),
