@@ -104,13 +104,18 @@ StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "max_turns", "re
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The last event of a run that succeeded."""
+    """The last event of a run that succeeded.
+
+    ``stop_sequence`` is the one that ended it, "" when none did; ``usage_estimated`` says that nobody has counted.
+    """
 
     usage: TokenUsage = field(default_factory=TokenUsage)
     cost_usd: float | None = None
     turn_count: int = 1
     exit_code: int = 0
     stop_reason: StopReason = "end_turn"
+    stop_sequence: str = ""
+    usage_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from services.backends.base import Backend, Conversation, Errand, InRun, Options, PromptText, Spawn
+from services.chat import PARAGRAPH, transcript
 from services.errors import ClinvkError, ErrorCode
 from services.flags import check_extra
 from services.prompts import Prompt
@@ -13,6 +14,9 @@ from services.settings import APPROVAL_MODES, SANDBOX_MODES, BackendSettings, Se
 from services.workdir import resolve_workdir
 
 Mode = TypeVar("Mode", bound=str)
+
+NEUTRAL = "You are a helpful assistant."
+"""What a model is told where nobody says anything else: without it the CLI would tell it that it is an agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,12 @@ class Plan:
     def warnings(self) -> tuple[str, ...]:
         """What the CLI cannot honour."""
         return self.spawn.warnings
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """What was asked for of the sampling and ``max_tokens`` and does not act, by name."""
+        asked = (*self.prompt.sampling.given, *(("max_tokens",) if self.prompt.max_tokens else ()))
+        return tuple(name for name in asked if name not in self.backend.honours)
 
 
 class Planner:
@@ -68,6 +78,7 @@ class Planner:
             raise ClinvkError.field(prompt.at("backend"), message, ErrorCode.UNKNOWN_BACKEND)
         settings = self._settings[prompt.backend]
         prompt = replace(prompt, dry_run=prompt.dry_run or self._defaults.dry_run)
+        prompt = _whole(prompt, backend)
         self._check_text(prompt, backend)
         options = self._options(prompt, backend, settings)
         if kept is not None:
@@ -127,12 +138,15 @@ class Planner:
             sandbox_mode=_chosen(prompt.sandbox_mode, settings.sandbox_mode, unified.sandbox_mode),
             max_turns=prompt.max_turns or unified.max_turns,
             max_tokens=prompt.max_tokens or unified.max_tokens,
-            system_prompt=prompt.system_prompt or settings.system_prompt,
+            system_prompt=prompt.system_prompt or settings.system_prompt or (NEUTRAL if prompt.as_model else ""),
             append_system_prompt=prompt.append_system_prompt,
-            allowed_tools=settings.allowed_tools,
+            allowed_tools=() if prompt.as_model else settings.allowed_tools,
             verbose=prompt.verbose or unified.verbose,
             extra=(*settings.extra_flags, *prompt.extra),
             max_retries=settings.max_retries,
+            messages=prompt.messages,
+            sampling=prompt.sampling,
+            as_model=prompt.as_model,
         )
 
     def _check_modes(self, prompt: Prompt, options: Options) -> None:
@@ -154,6 +168,24 @@ class Planner:
             if modes is not None and modes.get(value) not in permitted:
                 message = f"{flag} {value} is not permitted on this server"
                 raise ClinvkError.field(location, message, ErrorCode.NOT_PERMITTED)
+
+
+def _whole(prompt: Prompt, backend: Backend) -> Prompt:
+    """The prompt with all of its conversation that the CLI cannot be told in another way."""
+    if not prompt.chat or (backend.takes_messages and backend.takes_system_prompt):
+        return prompt
+    system = (
+        ""
+        if backend.takes_system_prompt
+        else PARAGRAPH.join(filter(None, (prompt.system_prompt, prompt.append_system_prompt)))
+    )
+    messages = () if backend.takes_messages else prompt.messages
+    kept = replace(
+        prompt,
+        text=transcript(system, messages, prompt.text),
+        messages=prompt.messages if backend.takes_messages else (),
+    )
+    return kept if backend.takes_system_prompt else replace(kept, system_prompt="", append_system_prompt="")
 
 
 def _chosen(asked: Mode, configured: Mode | None, unified: Mode) -> Mode:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from services.chat import AS_USUAL, ChatMessage, Sampling
 from services.settings import ApprovalMode, OutputFormat, SandboxMode
 
 
@@ -13,6 +14,10 @@ class Prompt:
     ``default``, empty and 0 leave the choice to the configuration and, behind it, to the CLI.  ``owner`` stands for the
     API key that the request came with.  ``location`` is where the prompt stands in the request (``tasks[1]``; "" when
     it is the request), for error messages.
+
+    ``chat`` is set on the routes of the chat APIs: ``messages`` came before the text, and nothing of it may get lost.
+    With ``as_model`` a model answers and no agent: the CLI's tools, the user's memory files, hooks and MCP servers are
+    off, and the system prompt is all that it is told.
     """
 
     backend: str
@@ -32,6 +37,10 @@ class Prompt:
     dry_run: bool = False
     extra: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    messages: tuple[ChatMessage, ...] = ()
+    sampling: Sampling = AS_USUAL
+    chat: bool = False
+    as_model: bool = False
     owner: str = ""
     location: str = ""
 

@@ -79,6 +79,7 @@ class Run:
         self.backend = plan.backend.name
         self.model = plan.options.model
         self.warnings = plan.warnings
+        self.ignored = plan.ignored
         self.started_at = time.time()
         self.deadline = deadline
         self.session_id = ""

@@ -43,6 +43,10 @@ class Running(Protocol):
         """What the CLI cannot honour."""
 
     @property
+    def ignored(self) -> tuple[str, ...]:
+        """What was asked for of the sampling and ``max_tokens`` and does not act, by name."""
+
+    @property
     def duration_ms(self) -> int:
         """How long it has taken."""
 
@@ -111,11 +115,19 @@ class StandIn:
     duration_ms = 0
 
     def __init__(
-        self, backend: str, model: str, *, text: str = "", outcome: Outcome, warnings: tuple[str, ...] = ()
+        self,
+        backend: str,
+        model: str,
+        *,
+        text: str = "",
+        outcome: Outcome,
+        warnings: tuple[str, ...] = (),
+        ignored: tuple[str, ...] = (),
     ) -> None:
         self.backend = backend
         self.model = model
         self.warnings = warnings
+        self.ignored = ignored
         self._text = text
         self._outcome = outcome
 
@@ -128,6 +140,7 @@ class StandIn:
             text=command_line,
             outcome=Done(turn_count=0),
             warnings=plan.warnings,
+            ignored=plan.ignored,
         )
 
     @classmethod

@@ -98,6 +98,7 @@ class SessionRuns:
         backend = self._check_continuable(prompt, session)
         asked = replace(
             prompt,
+            messages=(),  # the CLI has them
             model=prompt.model or session.model,
             workdir=self._workdir(prompt, session, backend),
         )
@@ -302,6 +303,11 @@ class SessionRun:
     def warnings(self) -> tuple[str, ...]:
         """What the CLI cannot honour, and that nothing was recorded if that is so."""
         return (*self._run.warnings, self._warning) if self._warning else self._run.warnings
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """What was asked for of the sampling and ``max_tokens`` and does not act, by name."""
+        return self._run.ignored
 
     @property
     def duration_ms(self) -> int:

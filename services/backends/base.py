@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from services.chat import AS_USUAL, ChatMessage, Sampling
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Message
 from services.settings import ApprovalMode, SandboxMode
@@ -29,6 +30,10 @@ class Options:
     the conversation, so that ``resume``, its own id of it, can continue it in a later process.  ``max_retries`` is how
     often the CLI may ask its provider again.  ``private_folder`` says that the folder is the session's own, and goes
     away with it.
+
+    ``messages`` came before the prompt and reach the model as turns of the conversation.  With ``as_model`` the CLI has
+    no tools, and reads no memory file, hook or MCP server of the user's or of the folder; ``system_prompt`` is all that
+    the model is told.
     """
 
     workdir: str
@@ -46,6 +51,9 @@ class Options:
     keep_session: bool = False
     resume: str = ""
     private_folder: bool = False
+    messages: tuple[ChatMessage, ...] = ()
+    sampling: Sampling = AS_USUAL
+    as_model: bool = False
 
     @property
     def is_private(self) -> bool:
@@ -231,6 +239,12 @@ class Backend(ABC):
     """Whether a conversation can be continued in a later process."""
     folder_bound: bool = False
     """Whether a session can only be continued in the folder it began in."""
+    honours: frozenset[str] = frozenset()
+    """What acts of :class:`~services.chat.Sampling` and ``max_tokens``, by name."""
+    takes_messages: bool = False
+    """Whether the messages before a prompt reach the model as turns; else they become part of the prompt."""
+    takes_system_prompt: bool = True
+    """Whether there is a system prompt apart from the prompt."""
 
     @abstractmethod
     def spawn(self, options: Options) -> Spawn:

@@ -74,6 +74,7 @@ class FakeRun:
         self.backend = plan.backend.name
         self.model = plan.options.model
         self.warnings = plan.warnings
+        self.ignored = plan.ignored
         self.duration_ms = 7
         self.canceled = threading.Event()
         self.cancel_message = ""
