@@ -55,7 +55,6 @@ class Child:
         assert popen.stderr is not None
         self.pid = popen.pid
         self.cwd = cwd
-        self.started_ticks = descendants.start_ticks(popen.pid)
         self._engine = engine
         self._popen = popen
         self._marker = marker
@@ -229,16 +228,24 @@ class Child:
         except ProcessLookupError:
             return False
 
+    def is_older_than(self, ticks: int) -> bool:
+        """Whether it was there at a time (clock ticks since boot)."""
+        try:
+            return descendants.start_ticks(self.pid) <= ticks
+        except OSError:  # it has been reaped meanwhile
+            return False
+
     def close(self) -> None:
         """Make sure that everything is gone and closed.  Idempotent."""
+        if self._pidfd < 0:
+            return
         if self._popen.poll() is None:
             self.kill()
         else:
             self.sweep()
         self._engine.forget(self)
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
+        os.close(self._pidfd)
+        self._pidfd = -1
         for pipe in (self._popen.stdin, self._popen.stdout, self._popen.stderr):
             assert pipe is not None
             with suppress(BrokenPipeError):
@@ -278,7 +285,7 @@ class Engine:
             folder.remove()
             raise
         child.write(spawn.opening)
-        return StartedRun(child, folder, secrets_of(full))
+        return StartedRun(child, folder, full)
 
     def _start(self, argv: list[str], environment: dict[str, str], cwd: str, marker: str) -> Child:
         program = shutil.which(argv[0], path=environment.get("PATH", os.defpath))
@@ -350,7 +357,7 @@ class Engine:
             born_ticks = descendants.start_ticks(pid)
         except OSError:
             return False
-        return any(other is not child and other.started_ticks <= born_ticks for other in list(self._live.values()))
+        return any(other is not child and other.is_older_than(born_ticks) for other in list(self._live.values()))
 
     def reap_adopted(self) -> None:
         """Collect orphans that have died with us as their parent."""
@@ -366,8 +373,13 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
-    """A child with its folder, and the values of its environment that must not be shown."""
+    """A child with its folder and its environment."""
 
     child: Child
     folder: RunFolder
-    secrets: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values of its environment that must not be shown."""
+        return secrets_of(self.environment)

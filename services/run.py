@@ -326,7 +326,7 @@ class Run:
             self._ticket.leave(held_s)
 
     def close(self) -> None:
-        """End the processes, give the slot back, remove what the run has left on disk.  Idempotent."""
+        """End the processes and give the slot back; :meth:`tidy` is what is left to do.  Idempotent."""
         if self._closed or self._closing:
             return
         self._closing = True
@@ -335,14 +335,18 @@ class Run:
                 self._interrupt(self._started.child, self._conversation, self._stop or ABANDONED)
             self._started.child.close()
             keep(self.plan.spawn.home, self._started.folder.path / "home", self._home, self.cli_session_id)
-            self._started.folder.remove()
-            remove_leftovers(self._home, self.plan.spawn.leftovers, self.cli_session_id)
         with self._lock:
             self._closed = True
             os.close(self._wake_fd)
         self._free_slot()
         self._ended_s = time.monotonic()
         self._on_close(self)
+
+    def tidy(self) -> None:
+        """Once it is closed: remove what it has left on disk."""
+        if self._started is not None:
+            self._started.folder.remove()
+            remove_leftovers(self._home, self.plan.spawn.leftovers, self.cli_session_id)
 
     def __enter__(self) -> "Run":
         return self

@@ -12,6 +12,7 @@ from services.deadline import Deadline
 from services.environment import child_environment
 from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Outcome
+from services.janitor import Janitor
 from services.planning import Kept, Plan, Planner, command_line
 from services.process import Engine
 from services.prompts import Prompt
@@ -43,7 +44,9 @@ class Runs:
         self._slots = slots
         self._limits = limits
         self._environment = environment
+        self._child_environments: dict[str, Mapping[str, str]] = {}
         self._registry = registry
+        self._clean = Janitor()
         self._active: dict[str, Run] = {}
         self._stopping = False
         self._changed = threading.Condition()
@@ -127,9 +130,14 @@ class Runs:
             raise
         return run
 
-    def environment(self, plan: Plan) -> dict[str, str]:
-        """What the CLI may see of the server's environment."""
-        return child_environment(self._environment, (*plan.backend.environment, *self._limits.pass_env))
+    def environment(self, plan: Plan) -> Mapping[str, str]:
+        """What the CLI may see of the server's environment, which does not change."""
+        backend = plan.backend
+        found = self._child_environments.get(backend.name)
+        if found is None:
+            found = child_environment(self._environment, (*backend.environment, *self._limits.pass_env))
+            self._child_environments[backend.name] = found
+        return found
 
     def _require_available(self, plan: Plan, environment: Mapping[str, str]) -> None:
         backend = plan.backend
@@ -175,10 +183,12 @@ class Runs:
         """End all runs and whatever else was started.  Idempotent."""
         self._ended.set()
         self.stop()
+        self._clean.close()
         self._engine.close()
 
     def _closed(self, run: Run) -> None:
         self._registry.remove(run.run_id)
+        self._clean(run.tidy)
         with self._changed:
             self._active.pop(run.run_id, None)
             self._changed.notify_all()
