@@ -9,7 +9,7 @@ LONGEST_QUEUE = 64
 
 log = logging.getLogger(__name__)
 
-Task = Callable[[], None]
+Task = Callable[[], object]
 
 
 class Janitor:
