@@ -28,6 +28,7 @@ class ErrorCode(StrEnum):
     SESSION_EXPIRED = "session_expired"
     AMBIGUOUS_ID = "ambiguous_id"
     CANCELED = "canceled"
+    REQUEST_TIMEOUT = "request_timeout"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     RATE_LIMITED = "rate_limited"
@@ -56,6 +57,7 @@ STATUS: dict[ErrorCode, int] = {
     ErrorCode.SESSION_EXPIRED: 410,
     ErrorCode.AMBIGUOUS_ID: 409,
     ErrorCode.CANCELED: 409,
+    ErrorCode.REQUEST_TIMEOUT: 408,
     ErrorCode.PAYLOAD_TOO_LARGE: 413,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: 415,
     ErrorCode.RATE_LIMITED: 429,

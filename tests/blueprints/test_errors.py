@@ -1,10 +1,12 @@
 """Errors: the right status, the right envelope, and what every response carries."""
 
+import io
 from typing import Any
 
 import pytest
 from flask import Flask, Response
 
+from app.connection import telling_timeouts
 from blueprints.errors import ErrorResponses
 from services.errors import STATUS, ClinvkError, ErrorCode
 from services.events import Done, Message
@@ -101,6 +103,22 @@ def test_a_body_has_a_limit(chunked: bool) -> None:
     assert response.status_code == 413
     assert response.json["error"] == "payload_too_large"
     assert "200 bytes" in response.json["detail"]
+
+
+def test_a_body_that_comes_too_slowly_is_told_apart_from_a_wrong_one(app: Flask) -> None:
+    class Slow(io.BytesIO):
+        def read(self, *_: Any) -> bytes:
+            raise TimeoutError
+
+    app.wsgi_app = telling_timeouts(app.wsgi_app)  # type: ignore[method-assign]
+    response = app.test_client().post(
+        "/api/v1/prompt", input_stream=Slow(), content_length=10, content_type="application/json"
+    )
+    assert response.status_code == 408
+    assert response.json is not None
+    assert (response.json["status"], response.json["error"]) == (408, "request_timeout")
+    assert "server.read_timeout_secs" in response.json["detail"]
+    assert "X-Should-Retry" not in response.headers
 
 
 @pytest.mark.parametrize("given", ["abc", "A-b_c.9", "x" * 128])
