@@ -1,10 +1,10 @@
 """Errors: the right status, the right envelope, and what every response carries."""
 
-import io
 from typing import Any
 
 import pytest
 from flask import Flask, Response
+from werkzeug.test import Client
 
 from app.connection import telling_timeouts
 from blueprints.errors import ErrorResponses
@@ -106,14 +106,12 @@ def test_a_body_has_a_limit(chunked: bool) -> None:
 
 
 def test_a_body_that_comes_too_slowly_is_told_apart_from_a_wrong_one(app: Flask) -> None:
-    class Slow(io.BytesIO):
-        def read(self, *_: Any) -> bytes:
+    class Slow:
+        def read(self, *_: int) -> bytes:
             raise TimeoutError
 
-    app.wsgi_app = telling_timeouts(app.wsgi_app)  # type: ignore[method-assign]
-    response = app.test_client().post(
-        "/api/v1/prompt", input_stream=Slow(), content_length=10, content_type="application/json"
-    )
+    client = Client(telling_timeouts(app))
+    response = client.post("/api/v1/prompt", json=PROMPT, environ_overrides={"wsgi.input": Slow()})
     assert response.status_code == 408
     assert response.json is not None
     assert (response.json["status"], response.json["error"]) == (408, "request_timeout")
