@@ -10,6 +10,7 @@ from app import __version__
 from blueprints import meta, requests
 from blueprints.api import Api
 from blueprints.context import provide
+from blueprints.gate import Gate
 from blueprints.native import records
 from blueprints.native import routes as native
 from services.container import Container, create_container
@@ -40,8 +41,11 @@ def create_app(config: Config, *, container: Container | None = None) -> Flask:
         OPENAPI_URL_PREFIX="/",
         MAX_CONTENT_LENGTH=config.server.max_request_body_bytes or None,  # 0: any size
     )
-    provide(app, container or create_container(config, __version__))
+    container = container or create_container(config, __version__)
+    provide(app, container)
     requests.install(app)
+    Gate(app, config.server, container.keys)
+    app.before_request(requests.require_json)
     api = Api(app, envelopes={})
     for blueprint in (meta.blueprint, native.blueprint, records.blueprint):
         api.register_blueprint(blueprint)

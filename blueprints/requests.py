@@ -7,32 +7,31 @@ from functools import partial
 from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from blueprints.context import services
 from services.errors import ClinvkError, ErrorCode
 from services.tracing import request_id
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-OPEN_PATHS = {"/health", "/docs", "/openapi.json", "/metrics"}
 WITH_BODY = {"POST", "PUT", "PATCH"}
 
 
 def install(app: Flask) -> None:
-    """Give every request an id and refuse bodies that are no JSON."""
+    """Give every request an id."""
     app.before_request(begin)
     app.after_request(finish)
 
 
 def begin() -> None:
-    """Keep a sane id or make one; ask for a key; refuse a body that does not say that it is JSON.  Raises ClinvkError.
+    """Keep a sane id or make one."""
+    incoming = request.headers.get("X-Request-Id", "")
+    request_id.set(incoming if SANE_ID.fullmatch(incoming) else uuid.uuid4().hex)
+
+
+def require_json() -> None:
+    """Refuse a body that does not say that it is JSON.  Raises ClinvkError.
 
     The content type is demanded even of an empty body: a web page can post plain forms to any server it likes, but
     needs this server's leave (CORS) to post JSON.
     """
-    g.owner = ""
-    incoming = request.headers.get("X-Request-Id", "")
-    request_id.set(incoming if SANE_ID.fullmatch(incoming) else uuid.uuid4().hex)
-    if services().keys.required and not _is_open():
-        g.owner = services().keys.owner_of(_presented_key())
     if request.method in WITH_BODY and request.url_rule is not None and not request.is_json:
         given = request.content_type or "none"
         message = f"the body must be sent as Content-Type: application/json (given: {given[:100]})"
@@ -69,18 +68,3 @@ def client_fd() -> int | None:
 def owner() -> str:
     """Whose request it is: what stands for its API key; "" on a server without keys."""
     return str(g.owner)
-
-
-def _is_open() -> bool:
-    """Whether the request needs no key: those that say how the server is and what it can, and a browser's preflight."""
-    probe = request.method == "HEAD" and request.path == "/"
-    return probe or request.method == "OPTIONS" or request.path in OPEN_PATHS
-
-
-def _presented_key() -> str:
-    """The key of the request; ``X-Api-Key`` decides when there are two."""
-    key = request.headers.get("X-Api-Key")
-    if key is not None:
-        return key
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""

@@ -4,12 +4,14 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from services.availability import Availability
 from services.backends import create_backends
 from services.descendants import worker_id
-from services.keys import Keys, read_keys
+from services.key_ring import KeyRing
+from services.keys import read_keys
 from services.orchestration import Orchestrator
 from services.planning import Planner
 from services.process import Engine
@@ -31,7 +33,7 @@ class Container:
 
     config: Config
     version: str
-    keys: Keys
+    keys: KeyRing
     runs: Runner
     registry: Registry
     availability: Availability
@@ -57,6 +59,7 @@ class Container:
     def close(self) -> None:
         """End everything that was started: runs, threads, folders."""
         self.availability.close()
+        self.keys.close()
         self.housekeeping.stop()
         self.registry.close()
         self.runs.close()
@@ -69,7 +72,8 @@ def create_container(config: Config, version: str, environment: Mapping[str, str
     server = config.server
     folder = config.home / RUNS_FOLDER
     engine = Engine(folder)
-    keys = read_keys(server, lambda argv, timeout_s: engine.capture(argv, environment, timeout_s))
+    keys = KeyRing(partial(read_keys, server, lambda argv, timeout_s: engine.capture(argv, environment, timeout_s)))
+    keys.start()
     registry = Registry(folder, worker_id())
     runs = Runs(
         Planner(backends, config.backends, config.unified_flags, server),

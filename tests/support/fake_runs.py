@@ -16,6 +16,7 @@ from services.container import Container
 from services.deadline import Deadline
 from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Outcome, TokenUsage
+from services.key_ring import KeyRing
 from services.keys import Keys
 from services.orchestration import Orchestrator
 from services.planning import Kept, Plan, Planner, command_line
@@ -196,7 +197,7 @@ def fake_app(runs: FakeRuns, home: Path | None = None, keys: Sequence[str] = ())
     container = Container(
         config=config,
         version="1.2.3",
-        keys=Keys(keys),
+        keys=KeyRing(lambda: Keys(keys)),
         runs=runs,
         registry=Registry(home / "runs", "nobody"),
         availability=Availability(runs.backends, runs.settings, capture=never_captured, environment={}),
