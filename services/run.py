@@ -122,6 +122,7 @@ class Run:
                         raise ClinvkError(ErrorCode.CANCELED, "the client went away")
                 with suppress(BlockingIOError):
                     os.eventfd_read(self._wake_fd)
+                self._ticket.check()
                 if self._stop is not None:
                     raise ClinvkError(self._stop.code, self._stop.message)
                 if give_up.passed and not self._ticket.granted:

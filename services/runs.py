@@ -48,7 +48,6 @@ class Runs:
         self._registry = registry
         self._clean = Janitor()
         self._active: dict[str, Run] = {}
-        self._stopping = False
         self._changed = threading.Condition()
         self._ended = threading.Event()
 
@@ -115,8 +114,6 @@ class Runs:
         self._active[run.run_id] = run
         self._registry.add(_record(run))
         try:
-            if self._stopping:
-                run.cancel("the server is stopping")
             if announce is not None:
                 announce(run)
             run.wait_for_slot(self._slots)
@@ -164,7 +161,7 @@ class Runs:
 
     def stop(self, message: str = "the server is stopping") -> None:
         """End all runs, waiting ones too, and start no more."""
-        self._stopping = True
+        self._slots.close(message)
         runs = self.active()
         for run in runs:
             run.cancel(message)

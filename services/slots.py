@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from services.errors import ClinvkError, ErrorCode
 
+RESTART_S = 5
+"""How long a server that stops is usually away."""
 _SMOOTHING = 0.2  # weight of the newest run in the average duration
 
 
@@ -22,6 +24,11 @@ class Ticket:
         self.left = False
         self.wake = wake
         self._slots = slots
+
+    def check(self) -> None:
+        """Raises ClinvkError ``overloaded`` when it waits in vain: there will be no more slots."""
+        if self.left and not self.granted:
+            raise self._slots.no_more()
 
     def leave(self, duration_s: float | None = None) -> None:
         """Give the slot or the place back; the duration of the run, if one went on, improves the estimates."""
@@ -38,6 +45,7 @@ class Slots:
         self._queue: deque[Ticket] = deque()
         self._lock = threading.Lock()
         self._average_s = 1.0
+        self._closed = ""
 
     @property
     def active(self) -> int:
@@ -50,9 +58,11 @@ class Slots:
         return len(self._queue)
 
     def enter(self, wake: Callable[[], None]) -> Ticket:
-        """Take a slot, or the last place in the queue.  Raises ClinvkError ``overloaded`` when the queue is full."""
+        """Take a slot, or the last place in the queue.  Raises ClinvkError ``overloaded`` when there is neither."""
         ticket = Ticket(self, wake)
         with self._lock:
+            if self._closed:
+                raise self.no_more()
             if self._active < self.limit and not self._queue:
                 self._active += 1
                 ticket.granted = True
@@ -66,6 +76,21 @@ class Slots:
         """The error for a request that gets no slot, with an estimate of when one will be free."""
         retry_after_s = math.ceil(self._average_s * (len(self._queue) + 1) / self.limit)
         return ClinvkError(ErrorCode.OVERLOADED, f"the server is busy: {reason}", retry_after_s=max(1, retry_after_s))
+
+    def no_more(self) -> ClinvkError:
+        """The error for a request that comes or waits when the slots have been closed."""
+        return ClinvkError(ErrorCode.OVERLOADED, self._closed, retry_after_s=RESTART_S)
+
+    def close(self, reason: str) -> None:
+        """Give no slot any more, and tell those who wait.  Who has one keeps it.  Idempotent."""
+        with self._lock:
+            self._closed = reason
+            waiting = list(self._queue)
+            self._queue.clear()
+            for ticket in waiting:
+                ticket.left = True
+        for ticket in waiting:
+            ticket.wake()
 
     def _leave(self, ticket: Ticket, duration_s: float | None) -> None:
         with self._lock:

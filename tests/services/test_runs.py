@@ -446,5 +446,15 @@ def test_waiting_ends(make_runs: Callable[..., Runs], how: str) -> None:
             start(runs, client_fd=ours.fileno(), seconds=0.2 if how == "deadline" else 0)
         assert time.monotonic() - began_s < 1.5
     clients.close()
-    expected = {"queue timeout": ErrorCode.OVERLOADED, "deadline": ErrorCode.TIMEOUT}
-    assert caught.value.code is expected.get(how, ErrorCode.CANCELED)
+    expected = {"deadline": ErrorCode.TIMEOUT, "client gone": ErrorCode.CANCELED}
+    assert caught.value.code is expected.get(how, ErrorCode.OVERLOADED)
+
+
+def test_what_comes_after_the_stop_is_told_to_come_again_and_starts_nothing(make_runs: Callable[..., Runs]) -> None:
+    runs = make_runs("cat")
+    runs.stop()
+    with pytest.raises(ClinvkError, match="the server is stopping") as caught:
+        start(runs)
+    assert (caught.value.code, caught.value.ran) == (ErrorCode.OVERLOADED, False)
+    assert caught.value.retry_after_s
+    assert runs.active() == []

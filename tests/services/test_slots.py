@@ -59,3 +59,20 @@ def test_the_estimate_follows_the_runs() -> None:
     with pytest.raises(ClinvkError) as caught:
         slots.enter(lambda: None)
     assert caught.value.retry_after_s == 20
+
+
+def test_closed_slots_are_given_to_nobody() -> None:
+    slots = Slots(limit=1, max_queued=1)
+    told: list[str] = []
+    first = slots.enter(lambda: told.append("first"))
+    second = slots.enter(lambda: told.append("second"))
+    slots.close("the server is stopping")
+    assert told == ["second"]
+    with pytest.raises(ClinvkError, match="the server is stopping"):
+        slots.enter(lambda: None)
+    with pytest.raises(ClinvkError, match="the server is stopping"):
+        second.check()
+    first.check()
+    first.leave()
+    assert not second.granted
+    assert (slots.active, slots.queued) == (0, 0)

@@ -117,6 +117,23 @@ def test_fail_fast_ends_what_waits_for_a_slot(servers: ServerFactory) -> None:
     assert [result["error"] for result in answer["results"] if result["error_code"] == "canceled"] == ["canceled"] * 3
 
 
+def test_who_waits_while_the_server_stops_is_asked_to_come_again(servers: ServerFactory) -> None:
+    server = servers({"server": {"max_concurrent_runs": 1, "graceful_timeout_secs": 0.3}})
+    with server.client.send("POST", "/api/v1/prompt", HANG) as running:
+        wait_until(lambda: server.client.get("/health").json()["runs"]["active"] == 1, 10)
+        with server.client.send("POST", "/api/v1/prompt", task("wait")) as waiting:
+            wait_until(lambda: server.client.get("/health").json()["runs"]["queued"] == 1, 10)
+            server.process.terminate()
+            told = waiting.response()
+        ended = running.response()
+    assert (told.status, told.json()["error"], told.json()["detail"]) == (503, "overloaded", "the server is stopping")
+    assert int(told.headers["Retry-After"]) > 0
+    assert "X-Should-Retry" not in told.headers
+    assert (ended.status, ended.headers["X-Should-Retry"]) == (200, "false")
+    assert (ended.json()["error_code"], ended.json()["error"]) == ("canceled", "the server is stopping")
+    assert server.process.wait(10) == 0
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_is_too_large_is_told_so(servers: ServerFactory, chunked: bool) -> None:
     server = servers({"server": {"max_request_body_bytes": 1000}})
