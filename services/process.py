@@ -15,8 +15,8 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -253,6 +253,26 @@ class Child:
         self._popen.wait()
 
 
+@contextmanager
+def _pinned(folder: str) -> Iterator[str]:
+    """A path of a folder that leads to it, whatever is put in the place of its name meanwhile.
+
+    Raises ClinvkError ``workdir_not_allowed`` when the name, which was resolved, leads to another one by now.
+    """
+    try:
+        fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        message = f"workdir: {folder} is no folder any more"
+        raise ClinvkError(ErrorCode.WORKDIR_NOT_ALLOWED, message) from error
+    try:
+        path = f"/proc/self/fd/{fd}"  # for the child as well, until it has become the CLI
+        if str(Path(path).readlink()) != folder:
+            raise ClinvkError(ErrorCode.WORKDIR_NOT_ALLOWED, f"workdir: {folder} leads elsewhere by now")
+        yield path
+    finally:
+        os.close(fd)
+
+
 class Engine:
     """Starts CLIs and knows those that live, in one worker.
 
@@ -279,15 +299,21 @@ class Engine:
             if spawn.home is not None:
                 own[spawn.home.variable] = str(furnish(spawn.home, folder.path / "home", environment))
             full = {**environment, **own, "TMPDIR": str(folder.temporary), MARKER: marker}
-            cwd = spawn.cwd or str(folder.work)
-            child = self._start([folder.resolve(arg, prompt) for arg in spawn.argv], full, cwd, marker)
+            argv = [folder.resolve(arg, prompt) for arg in spawn.argv]
+            if spawn.cwd:
+                with _pinned(spawn.cwd) as path:
+                    child = self._start(argv, full, spawn.cwd, marker, path)
+            else:
+                child = self._start(argv, full, str(folder.work), marker)
         except BaseException:
             folder.remove()
             raise
         child.write(spawn.opening)
         return StartedRun(child, folder, full)
 
-    def _start(self, argv: list[str], environment: dict[str, str], cwd: str, marker: str) -> Child:
+    def _start(
+        self, argv: list[str], environment: dict[str, str], cwd: str, marker: str, path_of_cwd: str = ""
+    ) -> Child:
         program = shutil.which(argv[0], path=environment.get("PATH", os.defpath))
         if program is None:
             raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, f"{argv[0]} is not installed or not executable")
@@ -298,15 +324,12 @@ class Engine:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                cwd=cwd,
+                cwd=path_of_cwd or cwd,
                 env=environment,
                 bufsize=0,
                 start_new_session=True,
             )
         except OSError as error:
-            if not Path(cwd).is_dir():
-                message = f"workdir: {cwd} is no folder any more"
-                raise ClinvkError(ErrorCode.WORKDIR_NOT_ALLOWED, message) from error
             if error.errno == errno.E2BIG:
                 message = f"{argv[0]} gets the system prompt or the prompt as an argument, and it is too long for one"
                 raise ClinvkError(ErrorCode.INVALID_REQUEST, message) from error

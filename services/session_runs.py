@@ -52,7 +52,7 @@ class SessionRuns:
         self._backends = backends
         self._store = store
         self._settings = settings
-        self._folder = folder
+        self._folder = folder.resolve()  # where processes start must not lead elsewhere
         self._worker = worker
 
     # ------------------------------------------------------------------ prompts

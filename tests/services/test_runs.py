@@ -264,6 +264,33 @@ def hidden(tmp_path: Path, subreaper: None) -> tuple[str, Callable[[], list[psut
 STUBBORN = "trap '' TERM INT; echo ready; while :; do sleep 1; done"
 
 
+@pytest.mark.parametrize("how", ["the folder", "its parent"])
+def test_a_folder_swapped_for_a_link_after_the_check_is_not_entered(
+    make_runs: Callable[..., Runs], tmp_path: Path, how: str
+) -> None:
+    secret, parent = tmp_path / "secret", tmp_path / "parent"
+    (secret / "work").mkdir(parents=True)
+    (parent / "work").mkdir(parents=True)
+    runs = make_runs(f"touch {tmp_path / 'entered'}; pwd")
+    plan = runs.check(Prompt("script", "x", workdir=str(parent / "work")))
+    if how == "the folder":
+        (parent / "work").rmdir()
+        (parent / "work").symlink_to(secret / "work")
+    else:
+        parent.rename(tmp_path / "moved")
+        parent.symlink_to(secret)
+    with pytest.raises(ClinvkError) as raised:
+        runs.start(plan).collect()
+    assert raised.value.code is ErrorCode.WORKDIR_NOT_ALLOWED
+    assert not (tmp_path / "entered").exists()
+
+
+def test_a_given_folder_is_the_clis_own(make_runs: Callable[..., Runs], tmp_path: Path) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    assert start(make_runs("pwd; cat"), workdir=str(folder)).collect().output.startswith(str(folder))
+
+
 def test_a_normal_end_leaves_nothing(
     make_runs: Callable[..., Runs], hidden: tuple[str, Callable[[], list[psutil.Process]]], tmp_path: Path
 ) -> None:
