@@ -38,4 +38,4 @@ bench: install  ## the table of figures; results are kept in bench/results/
 	$(BIN)/python -m bench
 
 clean:  ## remove what the other commands made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info tests/e2e/node_modules
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info tests/e2e/node_modules tests/e2e/litellm/.venv

@@ -1,0 +1,79 @@
+"""The server that the clients speak to, in front of the real CLIs, and the clients that were started."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.e2e import clis
+from tests.e2e.clients.roster import Entry
+from tests.e2e.clients.talking import Client
+from tests.e2e.fake_upstream import ModelServer
+from tests.fake_cli.install import FakeClis
+from tests.support.server import Server, ServerFactory
+from tests.support.waiting import wait_until
+
+KEY = "key-of-the-clients"
+START_S = 60.0
+OPTIONS = {"option_args": {"model": ["--model", "{value}"], "system_prompt": ["--system={value}"]}}
+
+
+@dataclass(slots=True)
+class Field:
+    """A running server and the clients that have been asked something."""
+
+    server: Server
+    model_server: ModelServer
+    _new_folder: Callable[[str], Path]
+    _clients: dict[str, Client] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    def client(self, entry: Entry) -> Client:
+        """The client of this row, started when it is first asked for."""
+        if entry.name not in self._clients:
+            self._clients[entry.name] = entry.start(self.address, self._new_folder("client"))
+        return self._clients[entry.name]
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+
+@contextmanager
+def playing(new_folder: Callable[[str], Path]) -> Iterator[Field]:
+    """A field with everything running; an AssertionError at the end when the server leaves something behind."""
+    with ExitStack() as stack:
+        model_server = stack.enter_context(ModelServer())
+        servers = stack.enter_context(ServerFactory(new_folder))
+        found = Field(start_server(servers, model_server), model_server, new_folder)
+        stack.callback(found.close)
+        yield found
+
+
+def start_server(servers: ServerFactory, model_server: ModelServer) -> Server:
+    """A server with the real CLIs and ``custom``, a fake one by configuration; idle, and it asks for a key."""
+
+    def path(folder: Path) -> str:
+        fakes = FakeClis(folder / "custom")
+        fakes.install("custom", dialect="plain")
+        return f"{clis.search_path(folder / 'real-tools')}:{fakes.bin}"
+
+    server = servers(
+        {"backends": {"custom": {"command": ["custom"], **OPTIONS}}},
+        environment={**clis.provider_environment(model_server.url), "CLINVK_API_KEYS": KEY},
+        path=path,
+        prepare=lambda folder: clis.prepare_home(folder / "home", model_server.url),
+        headers={"X-Api-Key": KEY},
+    )
+    wait_until(lambda: all(versions(server)), START_S, f"the versions of the CLIs\n{server.log}")
+    server.wait_until_idle(START_S)
+    return server
+
+
+def versions(server: Server) -> list[str]:
+    """What the server has found out of the CLIs' versions: it starts them for that, in its own time."""
+    backends = {entry["name"]: entry for entry in server.client.get("/api/v1/backends").json()["backends"]}
+    return [backends[name]["version"] for name in clis.NAMES]
