@@ -6,7 +6,7 @@ A session that cannot be recorded does not keep a prompt from running: the answe
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -76,8 +76,10 @@ class SessionRuns:
         new = self._new_session(prompt, plan.options, private=bool(folder))
         if plan.prompt.dry_run:
             dry = StandIn.dry_run(plan, self._runs.dry_run(plan))
-            with suppress(StoreError):
+            try:
                 dry.session_id = self._store().create(replace(new, working_dir=prompt.workdir, private_folder=False)).id
+            except StoreError as error:
+                dry.warnings = (*dry.warnings, _not_recorded(error))
             return dry
         _make(folder)
         try:

@@ -6,15 +6,21 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from services.errors import ClinvkError, ErrorCode
 
+RETRY_AFTER_S = 5
+
 
 class StoreError(ClinvkError):
     """The session store cannot be used: a run can go on, but nothing of it is recorded.
 
-    ``passing`` says that it may mend itself (a lock, a full disk); else somebody has to put it right.
+    ``passing`` says that it may mend itself (a lock, a full disk), so that a request that needs the store can be
+    repeated; else somebody has to put it right.
     """
 
     def __init__(self, message: str, *, passing: bool = False) -> None:
-        super().__init__(ErrorCode.INTERNAL, message)
+        if passing:
+            super().__init__(ErrorCode.OVERLOADED, message, retry_after_s=RETRY_AFTER_S)
+        else:
+            super().__init__(ErrorCode.INTERNAL, message)
         self.passing = passing
 
 

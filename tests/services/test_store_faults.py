@@ -58,6 +58,13 @@ def assert_unhealthy(server: Server, words: str) -> None:
     assert words in health.json()["session_store"]["error"]
 
 
+def assert_told_to_come_again(refused: Response, words: str) -> None:
+    assert (refused.status, refused.json()["error"]) == (503, "overloaded")
+    assert words in refused.json()["message"]
+    assert int(refused.headers["Retry-After"]) > 0
+    assert "X-Should-Retry" not in refused.headers
+
+
 def assert_well(server: Server) -> None:
     wait_until(lambda: server.client.get("/health").status == 200)
     answer = ask(server)
@@ -113,8 +120,7 @@ def test_a_locked_database_stops_no_prompt(server: Server) -> None:
             assert_unhealthy(server, "is locked by another process")
             assert session(server, ident)["status"] == "completed"
             refused = quickly(lambda: server.client.prompt("hello FAKE:n=1", session_id=ident))
-            assert refused.status >= 500
-            assert "is locked by another process" in refused.json()["message"]
+            assert_told_to_come_again(refused, "is locked by another process")
             server.client.request("DELETE", f"/api/v1/runs/{run['run_id']}")
             assert going_on.response().json()["error_code"] == "canceled"
             (left,) = active(server)
@@ -197,8 +203,7 @@ def test_a_read_only_database_stops_no_prompt(start_server: ServerFactory) -> No
     assert_runs_unrecorded(server, "is read-only")
     assert_unhealthy(server, "is read-only")
     refused = server.client.prompt("hello FAKE:n=1", session_id=kept[0])
-    assert refused.status >= 500
-    assert "is read-only" in refused.json()["message"]
+    assert_told_to_come_again(refused, "is read-only")
     with closing(sqlite3.connect(database(server))) as connection:
         assert connection.execute("SELECT id FROM sessions").fetchall() == [(kept[0],)]
 

@@ -282,6 +282,30 @@ def test_pages_are_newest_first_and_filtered(client: FlaskClient) -> None:
     assert ([session["id"] for session in page["sessions"]], page["total"]) == (ids[:1], 2)
 
 
+def test_a_store_that_fails_for_now_asks_to_come_again(tmp_path: Path) -> None:
+    (tmp_path / "sessions.db").mkdir()
+    client = fake_app(SessionFakeRuns({"claude": FIRST}), tmp_path).test_client()
+    for refused in (
+        client.get("/api/v1/sessions"),
+        client.get("/api/v1/sessions/0123456789"),
+        client.delete("/api/v1/sessions/0123456789"),
+        client.post("/api/v1/prompt", json=HELLO | {"session_id": "0123456789"}),
+    ):
+        assert refused.status_code == 503
+        assert refused.json is not None
+        assert refused.json["error"] == "overloaded"
+        assert "cannot be opened" in refused.json["message"]
+        assert int(refused.headers["Retry-After"]) > 0
+
+
+def test_a_dry_run_that_is_not_recorded_says_so(tmp_path: Path) -> None:
+    (tmp_path / "sessions.db").mkdir()
+    answer = ask(fake_app(SessionFakeRuns({"claude": FIRST}), tmp_path).test_client(), dry_run=True)
+    (warning,) = answer["warnings"]
+    assert warning.startswith("this turn was not recorded: the session database")
+    assert "session_id" not in answer
+
+
 def test_a_store_that_fails_does_not_stop_prompts(tmp_path: Path) -> None:
     (tmp_path / "sessions.db").write_text("this is no database, and it is long enough to be taken for one" * 20)
     client = fake_app(SessionFakeRuns({"claude": FIRST}), tmp_path).test_client()
