@@ -88,10 +88,10 @@ class ErrorResponses:
         retry_after_s = error.retry_after_s or USUAL_RETRY_AFTER_S.get(error.code)
         if retry_after_s is not None:
             response.headers["Retry-After"] = str(retry_after_s)
-        if error.ran:
-            response.headers["X-Should-Retry"] = "false"
         if error.code is ErrorCode.UNAUTHORIZED:
             response.headers["WWW-Authenticate"] = "Bearer"
+        if error.ran or error.code is ErrorCode.UNAUTHORIZED:  # Claude Code would try a wrong key for minutes
+            response.headers["X-Should-Retry"] = "false"
         return response
 
     def respond_to_http(self, error: HTTPException) -> Response:

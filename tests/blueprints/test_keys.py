@@ -42,6 +42,7 @@ def test_anything_else_does_not(client: FlaskClient, runs: FakeRuns, headers: di
     response = client.post(path, json=HELLO, headers=headers)
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.headers["X-Should-Retry"] == "false"
     assert response.json is not None
     assert response.json["error"] == "unauthorized"
     assert runs.started == []
