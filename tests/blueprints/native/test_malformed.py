@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blueprints.fields import LARGEST_NUMBER
+from tests.support.bodies import JSON, NO_OBJECTS, changed, places, written
 from tests.support.fake_runs import FakeRuns, fake_app, saying
 
 RUNS = FakeRuns({"claude": saying("x"), "codex": saying("y"), "gemini": saying("z")})
@@ -57,33 +58,6 @@ VALID: dict[str, dict[str, Any]] = {
     },
 }
 PATHS = sorted(VALID)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=10,
-)
-
-
-def places(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Where in a document something may be put."""
-    keys = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
-    return [at, *(place for key in keys for place in places(value[key], (*at, key)))] if at or keys else [at]
-
-
-def changed(document: Any, place: tuple[str | int, ...], new: Any) -> Any:
-    """The document with another value in one place."""
-    if not place:
-        return new
-    document = copy.deepcopy(document)
-    holder = document
-    for key in place[:-1]:
-        holder = holder[key]
-    holder[place[-1]] = new
-    return document
-
-
-def written(place: tuple[str | int, ...]) -> str:
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place).removeprefix(".")
 
 
 def refused(path: str, body: Any) -> list[str]:
@@ -194,7 +168,7 @@ def test_what_is_required_is_missed_by_name(path: str) -> None:
     assert sorted(refused(path, {})) == required.get(path, ["backend", "prompt"])
 
 
-@pytest.mark.parametrize("body", [b"{}", b"[]", b"null", b'"x"', b"1", b"", b"{" * 50_000, b'{"prompt": "\xff"}'])
+@pytest.mark.parametrize("body", NO_OBJECTS)
 @pytest.mark.parametrize("path", PATHS)
 def test_what_is_no_object_is_refused(path: str, body: bytes) -> None:
     assert refused(path, body)
