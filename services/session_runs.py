@@ -6,7 +6,7 @@ A session that cannot be recorded does not keep a prompt from running: the answe
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -113,7 +113,8 @@ class SessionRuns:
         try:
             run = self._runs.start(plan, run_id=claim.run_id, client_fd=caller.client_fd, deadline=caller.deadline)
         except BaseException:
-            store.release(session.id, claim.run_id)
+            with suppress(StoreError):
+                store.release(session.id, claim.run_id)
             raise
         return SessionRun(run, prompt, _Recording(self._store, session, claim), self._settings)
 
@@ -200,7 +201,8 @@ class SessionRuns:
         try:
             outcome, copy = self._runs.perform(Prompt(session.backend, "", owner=owner), options, errand)
         finally:
-            store.release(session.id, claim.run_id)
+            with suppress(StoreError):
+                store.release(session.id, claim.run_id)
         if isinstance(outcome, Failed):
             raise ClinvkError(outcome.code, outcome.message, ran=True)
         return store.create(

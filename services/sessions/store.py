@@ -9,7 +9,9 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import insert, select
 
@@ -22,6 +24,8 @@ from services.sessions.records import Claim, Ending, NewSession, Page, Removed, 
 from services.sessions.tables import ERROR_CHARS, PROMPT_CHARS, turn_of, turns, usage_row
 
 INTERRUPTED = "interrupted: the server ended while this run was going on"
+
+Written = TypeVar("Written")
 
 _BATCH = 500
 _MOST_UNWRITTEN = 1000
@@ -44,7 +48,7 @@ class SessionStore:
         self._database = database
         self._clock = clock
         self._new_id = new_id
-        self._unwritten: deque[tuple[str, str, Ending, float]] = deque(maxlen=_MOST_UNWRITTEN)
+        self._unwritten: deque[Callable[[], object]] = deque(maxlen=_MOST_UNWRITTEN)
 
     @classmethod
     def open(cls, url_or_path: str | Path, *, lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S) -> "SessionStore":
@@ -103,24 +107,18 @@ class SessionStore:
             )
 
     def release(self, session_id: str, run_id: str) -> None:
-        """Give the claim back as if it had not been taken: the run did not come about."""
-        with self._database.writing() as connection:
-            session = queries.find_claimed(connection, session_id, run_id)
-            if session is not None:
-                status = Status.ERROR if session.error_message else Status.COMPLETED
-                queries.change(connection, session, status=status, run_id="", worker="")
+        """Give the claim back as if it had not been taken: the run did not come about.
+
+        After a StoreError it is kept in memory and given back before the next change that succeeds.
+        """
+        self._now_or_later(partial(self._release, session_id, run_id))
 
     def finish(self, session_id: str, run_id: str, ending: Ending) -> Session | None:
         """Give the claim back with what came of the run; None when the run has no claim on the session any more.
 
         After a StoreError the ending is kept in memory and written before the next change that succeeds.
         """
-        now = self._clock()
-        try:
-            return self._finish(session_id, run_id, ending, now)
-        except StoreError:
-            self._unwritten.append((session_id, run_id, ending, now))
-            raise
+        return self._now_or_later(partial(self._finish, session_id, run_id, ending, self._clock()))
 
     def get(self, wanted: str, owner: str | None) -> Session:
         """The session with this id or unique prefix.  Raises ClinvkError ``session_not_found`` or ``ambiguous_id``."""
@@ -210,12 +208,7 @@ class SessionStore:
         # A claim whose end could not be written (the disk was full) would hold its session until the worker's end.
         with suppress(StoreError, IndexError):
             while True:
-                late = self._unwritten.popleft()
-                try:
-                    self._finish(*late)
-                except StoreError:
-                    self._unwritten.append(late)
-                    raise
+                self._now_or_later(self._unwritten.popleft())
 
     def close(self) -> None:
         """Close the database; endings that could not be written get a last chance."""
@@ -227,6 +220,20 @@ class SessionStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _now_or_later(self, write: Callable[[], Written]) -> Written:
+        try:
+            return write()
+        except StoreError:
+            self._unwritten.append(write)
+            raise
+
+    def _release(self, session_id: str, run_id: str) -> None:
+        with self._database.writing() as connection:
+            session = queries.find_claimed(connection, session_id, run_id)
+            if session is not None:
+                status = Status.ERROR if session.error_message else Status.COMPLETED
+                queries.change(connection, session, status=status, run_id="", worker="")
 
     def _finish(self, session_id: str, run_id: str, ending: Ending, now: float) -> Session | None:
         with self._database.writing() as connection:

@@ -1,8 +1,10 @@
 """Sessions over HTTP: recorded, continued, listed, copied, removed."""
 
 import os
+import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from services.backends.base import Errand, Options, Spawn
 from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Failed, Init, Message, Outcome
 from services.prompts import Prompt
-from tests.support.fake_runs import USAGE, Batch, FakeBackend, FakeRun, FakeRuns, fake_app
+from services.sessions.store import SessionStore
+from tests.support.fake_runs import USAGE, Batch, FakeBackend, FakeRun, FakeRuns, Script, fake_app
 
 HELLO = {"backend": "claude", "prompt": "hello\nworld", "metadata": {"ticket": "42"}}
 FIRST: Sequence[Batch] = [[Init("model-1", "cli-1")], [Message("Hi")], [Done(usage=USAGE, cost_usd=0.25)]]
@@ -187,6 +190,27 @@ def test_a_run_that_does_not_start_leaves_the_session_as_it_was(client: FlaskCli
     assert before is not None
     assert after is not None
     assert {**after, "last_used": ""} == {**before, "last_used": ""}
+
+
+def test_a_claim_that_cannot_be_given_back_hides_no_error(
+    client: FlaskClient, runs: SessionFakeRuns, home: Path
+) -> None:
+    access = client.application.extensions["clinvk"].store
+    access._store = SessionStore.open(home / "sessions.db", lock_timeout_s=0.1)
+    session_id = ask(client)["session_id"]
+
+    class Refused(dict[str, Script]):
+        def __getitem__(self, _: str) -> Script:
+            lock.execute("BEGIN IMMEDIATE")
+            return ClinvkError(ErrorCode.OVERLOADED, "no slot", retry_after_s=1)
+
+    with closing(sqlite3.connect(home / "sessions.db", isolation_level=None, check_same_thread=False)) as lock:
+        scripts, runs.scripts = runs.scripts, Refused()
+        assert ask(client, 503, session_id=session_id)["message"] == "no slot"
+        lock.execute("ROLLBACK")
+    runs.scripts = scripts
+    access().catch_up()
+    assert ask(client, session_id=session_id)["exit_code"] == 0
 
 
 def test_a_new_session_that_does_not_start_leaves_nothing(

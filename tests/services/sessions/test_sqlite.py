@@ -191,7 +191,7 @@ def test_locked_while_it_is_used(path: Path) -> None:
             with pytest.raises(StoreError, match="is locked by another process") as caught:
                 store.create(NEW, CLAIM)
             assert time.monotonic() - began_s < 2
-            assert caught.value.code is ErrorCode.INTERNAL
+            assert caught.value.code is ErrorCode.OVERLOADED  # it may be asked again
             assert store.get(made.id, "") == made  # what is only read does not wait
             assert store.page("").total == store.count() == 1
             with pytest.raises(StoreError, match="is locked"):
@@ -219,6 +219,14 @@ def test_an_ending_that_could_not_be_written_is_made_up_for(path: Path) -> None:
         assert (session.status, session.cost_usd, session.turn_count) == (Status.COMPLETED, 0.5, 1)
         store.create(NEW)
         assert store.get(made.id, "") == session
+
+
+def test_a_claim_that_could_not_be_given_back_is_made_up_for(path: Path) -> None:
+    with SessionStore.open(path, lock_timeout_s=0.1) as store:
+        made = store.create(NEW, CLAIM)
+        with locked(path), pytest.raises(StoreError):
+            store.release(made.id, "run-1")
+        assert store.resume(made.id, "", Claim("run-2", "worker-1")).turn_count == 0
 
 
 def test_an_ending_waits_as_long_as_it_must(path: Path) -> None:
