@@ -4,9 +4,10 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8080
+MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test e2e check bench clean
+.PHONY: help install serve test e2e check bench soak clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +37,9 @@ check: install  ## formatting, lint, types, direction of imports
 
 bench: install  ## the table of figures; results are kept in bench/results/
 	$(BIN)/python -m bench
+
+soak: install  ## mixed load for MINUTES, and what it leaves
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 clean:  ## remove what the other commands made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info tests/e2e/node_modules tests/e2e/litellm/.venv
