@@ -119,7 +119,7 @@ class Connection:
         """The answer to a POST.  Raises RuntimeError when it is no success."""
         self.send(path, body)
         answer = json.loads(self._read_whole())
-        if answer.get("exit_code") != 0:
+        if answer.get("exit_code", 0) != 0 or "error" in answer:
             raise RuntimeError(answer)
         return answer
 

@@ -1,11 +1,11 @@
 """The native API on the fake CLI."""
 
-import re
 import statistics
 import threading
 import time
 
-from bench.harness import Connection, Server, bare_start_s, running_server
+from bench.harness import Connection, Server, running_server
+from bench.measures import Route, added, delay_ms, stream_rate
 from bench.table import Figure
 
 PROMPT = "/api/v1/prompt"
@@ -22,32 +22,24 @@ def prompt(words: str, *, stream: bool = False) -> dict[str, object]:
     }
 
 
+NATIVE = Route("NDJSON events", PROMPT, lambda words, stream: prompt(words, stream=stream), b'"type":"message"')
+
+
 def measure() -> list[Figure]:
     """All figures of the native API."""
     with running_server(SETTINGS) as server:
         return [
             *added_by_the_server(server),
-            stream_rate(server),
+            stream_rate(server, NATIVE, at_least=50_000),
             delta_latency(server),
             *streams_in_flight(server),
             *large_stream(server),
         ]
 
 
-def added_by_the_server(server: Server, blocks: int = 10, rounds: int = 50) -> list[Figure]:
-    """What a plain prompt costs more than a bare start of the same CLI.
-
-    Measured in alternate blocks: so neither is disturbed by the other, and both by whatever else the machine does.
-    """
-    bare, served = [], []
-    with Connection(server.port) as connection:
-        connection.post(PROMPT, prompt(""))
-        for _ in range(blocks):
-            bare += [bare_start_s("bench") for _ in range(rounds)]
-            for _ in range(rounds):
-                began_s = time.perf_counter()
-                connection.post(PROMPT, prompt(""))
-                served.append(time.perf_counter() - began_s)
+def added_by_the_server(server: Server) -> list[Figure]:
+    """What a plain prompt costs more than a bare start of the same CLI."""
+    bare, served = added(server, NATIVE)
     bare_ms, served_ms = statistics.median(bare) * 1e3, statistics.median(served) * 1e3
     p99_ms = statistics.quantiles(served, n=100)[98] * 1e3
     return [
@@ -58,33 +50,10 @@ def added_by_the_server(server: Server, blocks: int = 10, rounds: int = 50) -> l
     ]
 
 
-def stream_rate(server: Server, events: int = 300_000, rounds: int = 3) -> Figure:
-    """Events a second on one NDJSON stream."""
-    rates = []
-    for _ in range(rounds):
-        with Connection(server.port) as connection:
-            began_s = time.perf_counter()
-            connection.send(PROMPT, prompt(f"FAKE:n={events}", stream=True))
-            lines = sum(piece.count(b'"type":"message"') for piece in connection.pieces())
-            rates.append(lines / (time.perf_counter() - began_s))
-        if not events * 0.999 <= lines <= events:  # a mark may be cut by the end of a piece
-            raise RuntimeError(f"{lines} of {events} events came")
-    return Figure("NDJSON events a second, one stream", statistics.median(rates), "1/s", at_least=50_000)
-
-
-def delta_latency(server: Server, deltas: int = 200) -> Figure:
-    """From the CLI's write of a delta to its arrival on the client's socket."""
-    delays = []
-    with Connection(server.port) as connection:
-        connection.send(PROMPT, prompt(f"FAKE:n={deltas} FAKE:us=5000 FAKE:stamp", stream=True))
-        for piece in connection.pieces():
-            now_ns = time.monotonic_ns()
-            delays += [now_ns - int(stamp) for stamp in re.findall(rb'"text":"(\d+) "', piece)]
-    if len(delays) != deltas:
-        raise RuntimeError(f"{len(delays)} of {deltas} deltas came")
-    return Figure(
-        "delta from the CLI to the client's socket, median", statistics.median(delays) / 1e6, "ms", at_most=5.0
-    )
+def delta_latency(server: Server) -> Figure:
+    """How soon a delta is there."""
+    median_ms = delay_ms(server, NATIVE)
+    return Figure("delta from the CLI to the client's socket, median", median_ms, "ms", at_most=5.0)
 
 
 def streams_in_flight(server: Server, streams: int = 50) -> list[Figure]:
