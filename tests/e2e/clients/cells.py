@@ -18,7 +18,7 @@ from tests.support import processes
 Kind: TypeAlias = Literal["plain", "stream", "error", "disconnect"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-ANSWER = re.compile(r"fake(-cli name=custom)? turn=1 chars=(?P<chars>\d+) .*\| (?P<words>.*)", re.DOTALL)
+ANSWER = re.compile(r"fake(-cli name=[a-z]+)? turn=1 chars=(?P<chars>\d+) .*\| (?P<words>.*)", re.DOTALL)
 GOOD_STOPS = {"stop", "end_turn", ""}
 STREAM_DELAY_S = 0.05
 STREAM_DELTAS = 10
@@ -83,7 +83,7 @@ def check_answer(cell: Cell, field: Field, question: Question, reply: Reply, wor
     assert answer["words"].strip() == words
     assert reply.end is not None
     assert reply.end.stop in GOOD_STOPS, reply.end
-    if cell.backend.is_real:
+    if field.model_server is not None and cell.backend.is_real:
         turn = field.model_server.turns()[-1]
         assert question.text in turn.prompt, turn.prompt
         assert question.system in turn.system, turn.system

@@ -1,4 +1,4 @@
-"""The server that the clients speak to, in front of the real CLIs, and the clients that were started."""
+"""The server that the clients speak to, in front of the real CLIs or of fakes, and the clients that were started."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,15 +15,16 @@ from tests.support.waiting import wait_until
 
 KEY = "key-of-the-clients"
 START_S = 60.0
-OPTIONS = {"option_args": {"model": ["--model", "{value}"], "system_prompt": ["--system={value}"]}}
+OPTIONS = {"model": ["--model", "{value}"], "system_prompt": ["--system={value}"]}
+CONFIG = {"backends": {"custom": {"command": ["custom"], "option_args": OPTIONS}}}
 
 
 @dataclass(slots=True)
 class Field:
-    """A running server and the clients that have been asked something."""
+    """A running server and the clients that have been asked something; no model server behind fake CLIs."""
 
     server: Server
-    model_server: ModelServer
+    model_server: ModelServer | None
     _new_folder: Callable[[str], Path]
     _clients: dict[str, Client] = field(default_factory=dict)
 
@@ -43,17 +44,18 @@ class Field:
 
 
 @contextmanager
-def playing(new_folder: Callable[[str], Path]) -> Iterator[Field]:
+def playing(new_folder: Callable[[str], Path], *, real: bool = True) -> Iterator[Field]:
     """A field with everything running; an AssertionError at the end when the server leaves something behind."""
     with ExitStack() as stack:
-        model_server = stack.enter_context(ModelServer())
+        model_server = stack.enter_context(ModelServer()) if real else None
         servers = stack.enter_context(ServerFactory(new_folder))
-        found = Field(start_server(servers, model_server), model_server, new_folder)
+        server = start_real(servers, model_server) if model_server else start_fake(servers)
+        found = Field(server, model_server, new_folder)
         stack.callback(found.close)
         yield found
 
 
-def start_server(servers: ServerFactory, model_server: ModelServer) -> Server:
+def start_real(servers: ServerFactory, model_server: ModelServer) -> Server:
     """A server with the real CLIs and ``custom``, a fake one by configuration; idle, and it asks for a key."""
 
     def path(folder: Path) -> str:
@@ -62,7 +64,7 @@ def start_server(servers: ServerFactory, model_server: ModelServer) -> Server:
         return f"{clis.search_path(folder / 'real-tools')}:{fakes.bin}"
 
     server = servers(
-        {"backends": {"custom": {"command": ["custom"], **OPTIONS}}},
+        CONFIG,
         environment={**clis.provider_environment(model_server.url), "CLINVK_API_KEYS": KEY},
         path=path,
         prepare=lambda folder: clis.prepare_home(folder / "home", model_server.url),
@@ -71,6 +73,15 @@ def start_server(servers: ServerFactory, model_server: ModelServer) -> Server:
     wait_until(lambda: all(versions(server)), START_S, f"the versions of the CLIs\n{server.log}")
     server.wait_until_idle(START_S)
     return server
+
+
+def start_fake(servers: ServerFactory) -> Server:
+    """The same with fakes of all of them."""
+
+    def prepare(folder: Path) -> None:
+        FakeClis(folder / "clis").install("custom", dialect="plain")
+
+    return servers(CONFIG, environment={"CLINVK_API_KEYS": KEY}, prepare=prepare, headers={"X-Api-Key": KEY})
 
 
 def versions(server: Server) -> list[str]:

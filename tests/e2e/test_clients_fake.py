@@ -1,0 +1,30 @@
+"""The clients in Python, with a server in front of fake CLIs: what ``make e2e`` does with real ones, in seconds."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.clients.cells import CELLS, Cell, fill
+from tests.e2e.clients.field import Field, playing
+
+pytestmark = pytest.mark.offline
+
+EVERYWHERE = ("openai (Python)", "anthropic (Python)")
+"""These are tried with each backend, the others with claude."""
+
+
+def is_tried(cell: Cell) -> bool:
+    name = cell.entry.name
+    return name in EVERYWHERE or (cell.backend.name == "claude" and ("Python" in name or "LangChain" in name))
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
+    """A server with fake CLIs, and the clients, shared by the tests of this module."""
+    with playing(tmp_path_factory.mktemp, real=False) as found:
+        yield found
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if is_tried(cell)], ids=str)
+def test_a_client_gets_what_it_would_get_from_the_provider(cell: Cell, field: Field) -> None:
+    assert fill(cell, field)
