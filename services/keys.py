@@ -47,22 +47,32 @@ def read_keys(server: ServerSettings, gopass: Gopass) -> Keys:
     if server.api_keys:
         return Keys(server.api_keys)
     if server.api_keys_file:
-        return Keys(_listed(_read_file(server.api_keys_file), f"server.api_keys_file {server.api_keys_file}"))
+        where = f"server.api_keys_file {server.api_keys_file}"
+        return Keys(_listed(_read_file(server.api_keys_file, where), where))
     if server.api_keys_gopass_path:
         where = f"gopass at {server.api_keys_gopass_path}"
-        code, output, _ = gopass(["gopass", "show", "--password", server.api_keys_gopass_path], GOPASS_TIMEOUT_S)
+        argv = ["gopass", "show", "--password", server.api_keys_gopass_path]
+        try:
+            code, output, _ = gopass(argv, GOPASS_TIMEOUT_S)
+        except ClinvkError as error:
+            raise _unreadable(where, error.message) from error
         if code != 0:
-            raise ClinvkError(ErrorCode.INTERNAL, f"the API keys cannot be read from {where} (exit code {code})")
+            raise _unreadable(where, f"exit code {code}" if code >= 0 else "it did not answer in time")
         return Keys(_listed(output.replace(",", "\n"), where))
     return Keys(())
 
 
-def _read_file(path: str) -> str:
+def _read_file(path: str, where: str) -> str:
     try:
-        return Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"the API keys cannot be read from server.api_keys_file {path}: {error}"
-        raise ClinvkError(ErrorCode.INTERNAL, message) from error
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise _unreadable(where, str(error.strerror)) from error
+    except UnicodeDecodeError as error:
+        raise _unreadable(where, "it is not UTF-8") from error
+
+
+def _unreadable(where: str, why: str) -> ClinvkError:
+    return ClinvkError(ErrorCode.INTERNAL, f"the API keys cannot be read from {where}: {why}")
 
 
 def _listed(text: str, where: str) -> list[str]:

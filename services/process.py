@@ -273,6 +273,40 @@ def _pinned(folder: str) -> Iterator[str]:
         os.close(fd)
 
 
+def _program(argv: list[str], environment: Mapping[str, str]) -> str:
+    program = shutil.which(argv[0], path=environment.get("PATH", os.defpath))
+    if program is None:
+        raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, f"{argv[0]} is not installed or not executable")
+    return program
+
+
+def run_apart(argv: list[str], environment: Mapping[str, str], timeout_s: float) -> tuple[int, str, str]:
+    """Run a short command as :meth:`Engine.capture` does, in a process whose other children are none of ours.
+
+    That is the arbiter, where an engine would take the workers for orphans of what it started.
+    """
+    try:
+        popen = subprocess.Popen(  # noqa: S603 - an argv list, no shell
+            argv,
+            executable=_program(argv, environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, f"{argv[0]} cannot be started: {error.strerror}") from error
+    with popen:
+        try:
+            output, told = popen.communicate(timeout=timeout_s)
+            code = popen.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(popen.pid, signal.SIGKILL)
+            code, output, told = -1, b"", b""
+    return code, output.decode("utf-8", "replace"), told[-STDERR_TAIL_BYTES:].decode("utf-8", "replace")
+
+
 class Engine:
     """Starts CLIs and knows those that live, in one worker.
 
@@ -314,9 +348,7 @@ class Engine:
     def _start(
         self, argv: list[str], environment: dict[str, str], cwd: str, marker: str, path_of_cwd: str = ""
     ) -> Child:
-        program = shutil.which(argv[0], path=environment.get("PATH", os.defpath))
-        if program is None:
-            raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, f"{argv[0]} is not installed or not executable")
+        program = _program(argv, environment)
         try:
             popen = subprocess.Popen(  # noqa: S603 - an argv list, no shell; the prompt is not in it
                 argv,

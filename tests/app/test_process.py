@@ -81,6 +81,19 @@ def test_a_home_folder_that_cannot_be_made_is_told(start: Start, tmp_path: Path)
     assert "cannot be made: File exists (CLINVK_HOME moves it)" in running.log
 
 
+@pytest.mark.parametrize("command", [[str(CLINVK), "serve"], [str(GUNICORN), "wsgi:app"]])
+def test_keys_that_cannot_be_read_stop_the_start(tmp_path: Path, command: list[str]) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"server: {{port: {free_port()}, api_keys_file: {tmp_path / 'keys'}}}")
+    environ = clean_environment(tmp_path, os.environ["PATH"]) | {"CLINVK_CONFIG": str(file)}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("clinvk: ")]
+    told = f"the API keys cannot be read from server.api_keys_file {tmp_path / 'keys'}: No such file or directory"
+    assert line == f"clinvk: configuration error: {told}"
+    assert "Traceback" not in done.stderr
+
+
 # ---------------------------------------------------------------------- HUP
 
 
@@ -111,6 +124,8 @@ def test_hup_starts_workers_with_the_new_configuration_and_lets_the_old_ones_fin
         ("server: {port: x}", "server.port: must be a whole number"),
         ("server: [", "line 1, column 10: not valid YAML"),
         (None, "there is no such file"),
+        ("server: {api_keys_file: /nowhere/keys}", "the API keys cannot be read from server.api_keys_file"),
+        ("server: {api_keys_gopass_path: a/b}", "gopass is not installed"),
     ],
 )
 def test_hup_with_a_configuration_that_cannot_be_used_changes_nothing(
@@ -131,6 +146,24 @@ def test_hup_with_a_configuration_that_cannot_be_used_changes_nothing(
         wait_until(lambda: answers(lasting) and lasting.worker() != before)
     finally:
         lasting.file.write_text(good)
+
+
+def test_hup_asks_gopass_for_the_keys(start: Start, tmp_path: Path) -> None:
+    gopass, key = tmp_path / "gopass", tmp_path / "key"
+    gopass.write_text(f'#!/bin/sh\ntest "$*" = "show --password a/b" && cat {key}\n')
+    gopass.chmod(0o755)
+    key.write_text("secret")
+    running = start(environ={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, api_keys_gopass_path="a/b")
+    before = running.worker()
+    key.unlink()
+    running.tell(signal.SIGHUP)
+    wait_until(lambda: "nothing has changed" in running.log)
+    assert "the API keys cannot be read from gopass at a/b: exit code 1" in running.log
+    assert running.worker() == before
+    key.write_text("secret")
+    running.tell(signal.SIGHUP)
+    wait_until(lambda: running.worker() != before)
+    assert "secret" not in running.log
 
 
 def test_hup_does_not_move_the_server(lasting: Running) -> None:
