@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import math
+import re
 import select
 import socket
 import struct
@@ -18,8 +19,12 @@ from gunicorn.http.errors import InvalidRequestLine
 from gunicorn.workers.gthread import TConn
 from werkzeug.exceptions import RequestTimeout
 
-HEAD_BYTES = 64 * 1024
-"""A head that is longer is read by a thread, up to gunicorn's own limits."""
+BUFFER_BYTES = 64 * 1024
+"""A request up to this size is received without a thread; of a larger one, a thread reads the rest."""
+HEAD_END = b"\r\n\r\n"
+CONTENT_LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,18})[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
+CHUNKED = re.compile(rb"^transfer-encoding:[ \t]*chunked[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
+LAST_CHUNK = b"0\r\n\r\n"
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -45,11 +50,13 @@ class ClientSocket(socket.socket):
 
     While it blocks, :meth:`recv` raises TimeoutError once ``read_by`` (time.monotonic) has passed, however often a few
     bytes arrive, and :meth:`sendall` raises BrokenPipeError when the client takes nothing for ``write_timeout_s``.
+    ``body_is_read`` is called when the application has the whole body of a request.
     """
 
     read_by: float = math.inf
     write_timeout_s: float = math.inf
     dropped: bool = False
+    body_is_read: Callable[[], None] | None = None
 
     @classmethod
     def adopt(cls, plain: socket.socket, write_timeout_s: float) -> "ClientSocket":
@@ -109,9 +116,10 @@ class ClientSocket(socket.socket):
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
-    """A client's connection: gunicorn's, and the part of the next request's head that has arrived."""
+    """A client's connection: gunicorn's, and the part of the next request that has arrived."""
 
     sock: ClientSocket
+    is_reading: bool = False
     lingers_until: float = 0.0
     drained_bytes: int = 0
 
@@ -128,45 +136,64 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
         super().__init__(cfg, sock, client, server)
         self._limits = limits
         self._linger = linger
-        self._head = bytearray()
+        self._received = bytearray()
         self.data_ready = True  # a thread gets it with data, and need not wait
 
     def begin_request(self) -> None:
         """From here on the client has ``read_timeout_s`` to send the whole request."""
         self.sock.read_by = time.monotonic() + self._limits.read_timeout_s
         if self.parser is not None:
-            self._head += self.parser.unreader.take_buffered()
+            self._received += self.parser.unreader.take_buffered()
 
-    def receive_head(self) -> bool:
+    def receive(self) -> bool:
         """Take what has arrived, without waiting; whether a thread can go on with it."""
         self.sock.setblocking(False)
-        while not self._head_is_here():
+        while not self._is_enough():
             try:
-                data = self.sock.recv(HEAD_BYTES)
+                data = self.sock.recv(BUFFER_BYTES)
             except BlockingIOError:
                 return False
             except OSError:
                 return True  # the thread will see it, too
             if not data:
                 return True
-            self._head += data
+            self._received += data
         return True
 
-    def _head_is_here(self) -> bool:
-        return b"\r\n\r\n" in self._head or len(self._head) >= HEAD_BYTES or self._is_no_request()
+    def _is_enough(self) -> bool:
+        return self.is_whole() or len(self._received) >= BUFFER_BYTES or self._is_no_request()
+
+    def has_head(self) -> bool:
+        """Whether there is something that can be answered."""
+        return HEAD_END in self._received
+
+    def is_whole(self) -> bool:
+        """Whether the request has arrived to its last byte, so that its thread will not wait for any of it.
+
+        An estimate from the head as it stands; what the request really is, gunicorn's parser judges.
+        """
+        head_bytes = self._received.find(HEAD_END) + len(HEAD_END)
+        if head_bytes < len(HEAD_END):
+            return False
+        head = bytes(self._received[:head_bytes])
+        if CHUNKED.search(head):
+            return self._received.endswith(LAST_CHUNK)
+        length = CONTENT_LENGTH.search(head)
+        return length is None or len(self._received) - head_bytes >= int(length[1])
 
     def _is_no_request(self) -> bool:
         """Whether this is no HTTP at all, such as TLS: to be told now, not when the time is up."""
-        return bool(self._head) and not (self._head[:1].isalpha() or self._head[:1] in b"\r\n")
+        start = self._received[:1]
+        return bool(start) and not (start.isalpha() or start in b"\r\n")
 
     def init(self) -> None:
         """Before each request, in its thread: make the parser if there is none, and give it what has arrived."""
         super().init()
         if self._is_no_request():
-            raise InvalidRequestLine(bytes(self._head[:16]))
-        if self._head:
-            self.parser.unreader.unread(bytes(self._head))
-            self._head.clear()
+            raise InvalidRequestLine(bytes(self._received[:16]))
+        if self._received:
+            self.parser.unreader.unread(bytes(self._received))
+            self._received.clear()
 
     def set_timeout(self) -> None:
         """A kept-alive connection is closed when this has passed."""
@@ -179,14 +206,22 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
 
 
 class _TimedBody:
-    """A request's body that lets the application answer a client that was too slow (408)."""
+    """A request's body that lets the application answer a client that was too slow (408), and says when it is read."""
 
-    def __init__(self, body: Any) -> None:
+    def __init__(self, body: Any, length: int | None, is_read: Callable[[], None] | None) -> None:
         self._body = body
+        self._left = length
+        self._is_read = is_read
 
     def read(self, *size: int) -> bytes:
         with _told():
-            return bytes(self._body.read(*size))
+            data = bytes(self._body.read(*size))
+        if self._left is not None:
+            self._left -= len(data)
+        if self._is_read is not None and (not data or not size or self._left == 0):
+            self._is_read()
+            self._is_read = None
+        return data
 
     def readline(self, *size: int) -> bytes:
         with _told():
@@ -213,7 +248,11 @@ def telling_timeouts(application: Application) -> Application:
     """The application, to which a body that comes too slowly raises werkzeug's RequestTimeout."""
 
     def wrapped(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        environ["wsgi.input"] = _TimedBody(environ["wsgi.input"])
+        length = environ.get("CONTENT_LENGTH", "")
+        sock = environ.get("gunicorn.socket")
+        environ["wsgi.input"] = _TimedBody(
+            environ["wsgi.input"], int(length) if length.isdigit() else None, getattr(sock, "body_is_read", None)
+        )
         return application(environ, start_response)
 
     return wrapped

@@ -1,8 +1,10 @@
 """gunicorn's threaded worker, with the time limits that the configuration promises.
 
 gunicorn's own gives a thread to a connection before anything has arrived on it, waits for ever for the rest of a
-request, and lingers on a closing connection in the loop that accepts the others.  Here a thread is given to a request
-whose head has arrived; until then the connection waits in the poller, and so does one that is being closed.
+request, lingers on a closing connection in the loop that accepts the others, and accepts nobody while it has as many
+connections as it may.  Here a thread is given to a request that has arrived, or as much of it as we keep in memory;
+until then the connection waits in the poller, and so does one that is being closed.  A few threads at most wait for the
+rest of large bodies, and the connection that has waited longest makes room for a new one.
 """
 
 import errno
@@ -11,6 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
 from types import FrameType
@@ -26,6 +29,8 @@ RETRY_ACCEPT_S = 0.05
 THREADS_END_WITHIN_S = 1.0
 LINGER_S = 2.0
 LINGER_BYTES = 64 * 1024
+READING_THREADS = 12
+"""Threads that may wait for the rest of a body: fewer than there are for requests that need no run."""
 
 
 class Services(Protocol):
@@ -51,6 +56,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lingering: deque[Connection] = deque()
+        self._reading = 0
+        self._to_read: deque[Connection] = deque()
         self._stopping = False
 
     # ------------------------------------------------------------------ connections
@@ -67,31 +74,91 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
                 raise
             return
         self.nr_conns += 1
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
         sock = ClientSocket.adopt(plain, self.limits.write_timeout_s)
         server = listener.getsockname()
         self.enqueue_req(Connection(self.cfg, sock, client, server, limits=self.limits, linger=self.linger))
 
-    def enqueue_req(self, conn: Connection) -> None:
-        """A request begins: to a thread with it if its head is here, else to the poller."""
-        conn.begin_request()
-        if conn.receive_head():
-            super().enqueue_req(conn)
+    def _make_room(self) -> None:
+        """Close the connection that has waited longest for its client, if any has."""
+        if self._lingering:
+            self._end_linger(self._lingering[0])
             return
-        conn.timeout = conn.sock.read_by
-        self.pending_conns.append(conn)
+        waiting = self.pending_conns or self.keepalived_conns
+        if waiting:
+            conn = self._stop_waiting(waiting)
+            self.nr_conns -= 1
+            conn.close()
+
+    def _stop_waiting(self, waiting: deque[Connection]) -> Connection:
+        """Take the connection that has waited longest."""
+        conn = waiting.popleft()
+        with suppress(KeyError):  # one that is to be read by a thread is not in the poller
+            self.poller.unregister(conn.sock)
+        return conn
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """A request begins: to a thread with it if enough of it is here, else to the poller."""
+        conn.begin_request()
+        if conn.receive():
+            self._hand_over(conn)
+            return
+        self._keep_waiting(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def on_pending_socket_readable(self, conn: Connection, client: Any) -> None:
-        """More of a head has arrived."""
-        if conn.receive_head():
+        """More of a request has arrived."""
+        if conn.receive():
             self.poller.unregister(client)
             self.pending_conns.remove(conn)
-            super().enqueue_req(conn)
+            self._hand_over(conn)
+
+    def _keep_waiting(self, conn: Connection) -> None:
+        conn.timeout = conn.sock.read_by
+        self.pending_conns.append(conn)
+
+    def _hand_over(self, conn: Connection) -> None:
+        """Give a thread to a request, or let it wait for one when it is not whole and too many of those have one."""
+        if not conn.is_whole():
+            if self._reading >= READING_THREADS:
+                self._keep_waiting(conn)
+                self._to_read.append(conn)
+                return
+            self._reading += 1
+            conn.is_reading = True
+            conn.sock.body_is_read = partial(self.method_queue.defer, self._has_read, conn)
+        super().enqueue_req(conn)
+
+    def _has_read(self, conn: Connection) -> None:
+        """A thread waits no more for the rest of a request."""
+        if not conn.is_reading:
+            return
+        conn.is_reading = False
+        conn.sock.body_is_read = None
+        self._reading -= 1
+        while self._to_read and self._reading < READING_THREADS:
+            following = self._to_read.popleft()
+            if following in self.pending_conns:
+                self.pending_conns.remove(following)
+                self._hand_over(following)
+
+    def finish_request(self, conn: Connection, fs: Any) -> None:
+        """A request has been answered, or given up."""
+        self._has_read(conn)
+        super().finish_request(conn, fs)
 
     def murder_pending(self) -> None:
-        """Close what has waited too long: for a head, or for the client to close."""
-        super().murder_pending()
+        """End what has waited too long: for a request, or for the client to close."""
         now = time.monotonic()
+        while self.pending_conns and self.pending_conns[0].timeout <= now:
+            conn = self._stop_waiting(self.pending_conns)
+            if conn.has_head():
+                conn.sock.read_by = now
+                super().enqueue_req(conn)  # the thread will see that the time is up, and say so
+            else:
+                self.nr_conns -= 1
+                conn.close()
         while self._lingering and self._lingering[0].lingers_until <= now:
             self._end_linger(self._lingering[0])
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from app.server import CONNECTIONS
 from tests.app.conftest import Running, Start
 from tests.support.waiting import wait_until
 
@@ -265,3 +266,69 @@ def test_what_the_application_cannot_answer_is_answered_in_json(running: Running
     assert (told["status"], told["error"]) == (status, "internal" if status == 500 else "invalid_request")
     assert told["detail"] == told["message"]
     assert b"s3cret" not in received
+
+
+LARGE = 1 << 19
+FILLED = 64 * 1024
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        request("/echo", "POST", "Content-Length: 10\r\n", b"half"),
+        request("/echo", "POST", f"Content-Length: {LARGE}\r\n", b"x" * FILLED),
+        request("/echo", "POST", "Transfer-Encoding: chunked\r\n", b"10000\r\n" + b"x" * FILLED),
+        request("/echo", "POST", "Content-Length: 10\r\nContent-Length: 10\r\n", b"half"),
+    ],
+    ids=["small", "large", "chunked", "said twice"],
+)
+def test_clients_that_send_half_a_body_leave_threads_for_the_others(running: Running, begun: bytes) -> None:
+    socks = [running.client.raw(begun) for _ in range(3 * THREADS)]
+    try:
+        begun_s = time.monotonic()
+        assert running.client.get("/health").status == 200
+        assert running.client.request("POST", "/echo", b"whole", headers={"Content-Type": "text/plain"}).status == 200
+        assert time.monotonic() - begun_s < LIMIT_S / 2
+    finally:
+        for sock in socks:
+            sock.close()
+
+
+def test_large_bodies_are_read_a_few_at_a_time_and_all_answered(running: Running) -> None:
+    rest = b"x" * (LARGE - FILLED)
+    begun = request("/echo", "POST", f"Content-Length: {LARGE}\r\n", b"x" * FILLED)
+    socks = [running.client.raw(begun) for _ in range(2 * THREADS)]
+    try:
+        for sock in socks:
+            threading.Thread(target=sock.sendall, args=(rest,)).start()
+        for sock in socks:
+            sock.settimeout(10)
+            assert f'"bytes":{LARGE}'.encode() in ends_with(sock, b"}\n")
+    finally:
+        for sock in socks:
+            sock.close()
+
+
+@pytest.fixture(scope="module")
+def crowded(start: Start) -> Running:
+    return start(max_concurrent_runs=2, max_queued_runs=0, read_timeout_secs=60, idle_timeout_secs=60)
+
+
+@pytest.mark.parametrize("begun", [b"", request("/health"), request("/close")], ids=["silent", "idle", "unclosed"])
+def test_the_connection_that_has_waited_longest_makes_room(crowded: Running, begun: bytes) -> None:
+    socks = []
+    try:
+        for _ in range(CONNECTIONS + 200):
+            socks.append(crowded.client.raw(begun))
+        crowded.client.get("/health")  # what has come by now has been dealt with
+        begun_s = time.monotonic()
+        assert crowded.client.get("/health").status == 200
+        assert time.monotonic() - begun_s < 1
+        socks[0].settimeout(5)
+        with suppress(ConnectionResetError):
+            while socks[0].recv(1 << 16):
+                pass
+        assert crowded.client.get("/health").status == 200
+    finally:
+        for sock in socks:
+            sock.close()
