@@ -57,6 +57,8 @@ def settings(config: Config) -> dict[str, Any]:
         "secure_scheme_headers": {"X-FORWARDED-PROTO": "https"},
         "forwarder_headers": "",
         "proc_name": "clinvk",
+        "logger_class": "app.logs.Logger",
+        "access_log_format": '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %({x-request-id}o)s',
     }
     return own | hooks(server, own)
 

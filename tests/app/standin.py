@@ -1,6 +1,7 @@
 """A small application in place of the real one, for tests of the server process alone."""
 
 import ctypes
+import logging
 import os
 import subprocess
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from flask import Flask, Response, request
 
 from services.descendants import MARKER, instance_id
+from services.tracing import request_id
 
 
 class Services:
@@ -37,8 +39,9 @@ app.extensions["clinvk"] = services
 
 
 @app.get("/health")
-def health() -> dict[str, object]:
-    return {"worker": os.getpid(), "scheme": request.scheme, "script": request.script_root}
+def health() -> tuple[dict[str, object], dict[str, str]]:
+    told = {"worker": os.getpid(), "scheme": request.scheme, "script": request.script_root}
+    return told, {"X-Request-Id": "health-1"}
 
 
 @app.get("/dumpable")
@@ -88,6 +91,16 @@ def broken() -> Response:
     """Fails where no error handler of the application sees it."""
 
     return Response(str(int(word)) for word in ["s3cret"])
+
+
+@app.get("/log")
+def write_log() -> dict[str, str]:
+    """Logs as the services and Flask do, while it works on a request, and fails."""
+    request_id.set(request.args["id"])
+    logging.getLogger("services.standin").info("told by a service")
+    logging.getLogger("some.library").warning("told by a library")
+    logging.getLogger("some.library").info("what nobody needs")
+    raise ValueError("told by Flask")
 
 
 @app.get("/run")

@@ -1,6 +1,7 @@
 """The life of the server process: starts that must fail, HUP, TERM, dead workers."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -187,6 +188,30 @@ def test_hup_does_not_open_an_address_that_gunicorn_was_given(start: Start) -> N
     running.tell(signal.SIGHUP)
     wait_until(lambda: "nothing has changed" in running.log)
     assert running.worker() == before
+
+
+# ---------------------------------------------------------------------- the log
+
+
+def test_every_line_of_a_request_bears_its_id(lasting: Running) -> None:
+    assert lasting.client.get("/log?id=r-17").status == 500
+    lines = lasting.log.splitlines()
+    (service,) = [line for line in lines if "told by a service" in line]
+    (library,) = [line for line in lines if "told by a library" in line]
+    (flask, *_) = [line for line in lines if "Exception on /log" in line]
+    assert re.fullmatch(r"\[[^]]+\] \[\d+\] \[INFO\] \[r-17\] told by a service", service)
+    assert library.endswith("[WARNING] [r-17] told by a library")
+    assert "[ERROR] [r-17] " in flask
+    assert "what nobody needs" not in lasting.log
+    (start, *_) = [line for line in lines if "Booting worker" in line]
+    assert "[INFO] [-] Booting worker" in start
+
+
+def test_a_line_of_the_access_log_ends_with_the_id_of_the_response(start: Start) -> None:
+    running = start("--access-logfile", "-")
+    wait_until(lambda: '"GET /health HTTP/1.1" 200' in running.log)
+    (line, *_) = [line for line in running.log.splitlines() if "/health" in line]
+    assert line.endswith(" health-1")
 
 
 # ---------------------------------------------------------------------- TERM and other ends
