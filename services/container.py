@@ -12,6 +12,7 @@ from services.backends import create_backends
 from services.descendants import worker_id
 from services.key_ring import KeyRing
 from services.keys import read_keys
+from services.models import Models
 from services.orchestration import Orchestrator
 from services.planning import Planner
 from services.process import Engine
@@ -36,6 +37,7 @@ class Container:
     keys: KeyRing
     runs: Runner
     registry: Registry
+    models: Models
     availability: Availability
     orchestrator: Orchestrator
     store: StoreAccess
@@ -108,6 +110,7 @@ def create_container(config: Config, version: str, environment: Mapping[str, str
         keys=keys,
         runs=runs,
         registry=registry,
+        models=Models(backends, config.backends, config.default_backend),
         availability=availability,
         orchestrator=Orchestrator(runs, config.parallel, server),
         store=store,

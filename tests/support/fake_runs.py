@@ -18,6 +18,7 @@ from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Outcome, TokenUsage
 from services.key_ring import KeyRing
 from services.keys import Keys
+from services.models import Models
 from services.orchestration import Orchestrator
 from services.planning import Kept, Plan, Planner, command_line
 from services.prompts import Prompt
@@ -200,6 +201,7 @@ def fake_app(runs: FakeRuns, home: Path | None = None, keys: Sequence[str] = ())
         keys=KeyRing(lambda: Keys(keys)),
         runs=runs,
         registry=Registry(home / "runs", "nobody"),
+        models=Models(runs.backends, runs.settings, config.default_backend),
         availability=Availability(runs.backends, runs.settings, capture=never_captured, environment={}),
         orchestrator=Orchestrator(runs, ParallelSettings(), runs.server),
         store=store,

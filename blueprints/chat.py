@@ -1,0 +1,148 @@
+"""What the chat APIs share: from a conversation and the headers of its request to a run, and what is told of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from flask import request
+
+from blueprints.context import services
+from blueprints.requests import client_fd, owner
+from services.chat import AS_USUAL, ChatMessage, Sampling, merged
+from services.deadline import Deadline
+from services.errors import ClinvkError, ErrorCode, Problem
+from services.estimate import tokens_of_messages
+from services.events import Event, Message, Thinking
+from services.prompts import Prompt
+from services.running import Running
+from services.settings import APPROVAL_MODES, SANDBOX_MODES
+from services.stop_sequences import StopAt
+
+TOOLS = "X-Clinvk-Tools"
+WORKDIR = "X-Clinvk-Workdir"
+APPROVAL = "X-Clinvk-Approval-Mode"
+SANDBOX = "X-Clinvk-Sandbox-Mode"
+SESSION = "X-Clinvk-Session"
+RUN = "X-Clinvk-Run"
+IGNORED = "X-Clinvk-Ignored"
+
+NAMES = {
+    "backend": "model",
+    "prompt": "messages",
+    "workdir": WORKDIR,
+    "approval_mode": APPROVAL,
+    "sandbox_mode": SANDBOX,
+    "session_id": SESSION,
+}
+"""Where a prompt's fields stand in a request of a chat API."""
+
+Word = TypeVar("Word", bound=str)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a client asks of a chat API.
+
+    ``messages`` has at least one, and the last one is the user's.  ``ignored`` names the fields of the request that
+    were accepted and do nothing.
+    """
+
+    model: str
+    system: str
+    messages: tuple[ChatMessage, ...]
+    max_tokens: int = 0
+    sampling: Sampling = AS_USUAL
+    stop: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+def start(ask: Ask, default_backend: str = "") -> Running:
+    """Start the run that answers; ``default_backend`` answers to a model that nobody knows.
+
+    A model answers, and no agent, unless the configuration or a header says otherwise; it keeps nothing of the
+    conversation, unless a header names a session.  Raises ClinvkError naming the field or header at fault.
+    """
+    choice = services().models.choose(ask.model, default_backend)
+    *earlier, last = merged(ask.messages)
+    session = request.headers.get(SESSION, "").strip()
+    as_model = not _wants_agent()
+    prompt = Prompt(
+        choice.backend,
+        last.text,
+        model=choice.model,
+        workdir=request.headers.get(WORKDIR, ""),
+        session_id=session,
+        ephemeral=not session,
+        approval_mode=_word(APPROVAL, APPROVAL_MODES),
+        sandbox_mode=_word(SANDBOX, SANDBOX_MODES),
+        max_tokens=ask.max_tokens,
+        system_prompt=ask.system if as_model else "",
+        append_system_prompt="" if as_model else ask.system,
+        messages=tuple(earlier),
+        sampling=ask.sampling,
+        chat=True,
+        as_model=as_model,
+        owner=owner(),
+    )
+    deadline = Deadline.after(services().config.server.request_timeout_secs)
+    try:
+        run = services().sessions.start(prompt, client_fd=client_fd(), deadline=deadline)
+    except ClinvkError as error:
+        raise _renamed(error) from error
+    if not ask.stop:
+        return run
+    return StopAt(run, ask.stop, input_tokens=input_tokens(ask))
+
+
+def input_tokens(ask: Ask) -> int:
+    """About how many tokens the model is asked with."""
+    return tokens_of_messages((ask.system, *(message.text for message in ask.messages)))
+
+
+def headers(run: Running, ask: Ask, names: Mapping[str, str]) -> dict[str, str]:
+    """What the headers of an answer tell of its run; ``names`` are the dialect's for the fields of Sampling."""
+    ignored = dict.fromkeys((*ask.ignored, *(names.get(name, name) for name in run.ignored)))
+    told = {RUN: run.run_id, SESSION: run.session_id, IGNORED: ", ".join(ignored)}
+    return {name: value for name, value in told.items() if value}
+
+
+def everything(run: Running) -> list[Event]:
+    """Run to the end: all events, the outcome last.  Raises ClinvkError when there are too many of them to keep."""
+    limit_bytes = services().config.server.max_output_bytes
+    events: list[Event] = []
+    size = 0
+    for batch in run.batches():
+        events += batch
+        size += sum(len(event.text) for event in batch if isinstance(event, Message | Thinking))
+        if size > limit_bytes:
+            message = f"the answer has more than {limit_bytes >> 20} MiB of text: stream it"
+            raise ClinvkError(ErrorCode.BACKEND_FAILED, message, ran=True)
+    return events
+
+
+def _wants_agent() -> bool:
+    """Whether the CLI is to answer as the agent that it is."""
+    tools = _word(TOOLS, ("none", "cli")) if TOOLS in request.headers else services().config.sdk.tools
+    return tools == "cli" or WORKDIR in request.headers
+
+
+def _word(header: str, words: Sequence[Word]) -> Word:
+    """The value of a header that is one of some words, of which the first is the default."""
+    value = request.headers.get(header, words[0]).strip().lower()
+    for word in words:
+        if word == value:
+            return word
+    raise ClinvkError.field(header, f"must be one of {', '.join(words)}, not {value[:40]!r}")
+
+
+def _renamed(error: ClinvkError) -> ClinvkError:
+    """The error with the names that a prompt's fields have in a chat API."""
+    if not error.problems:
+        return error
+    problems = tuple(_named(error.problems))
+    message = "; ".join(f"{problem.location}: {problem.message}" for problem in problems)
+    return ClinvkError(error.code, message, problems=problems, retry_after_s=error.retry_after_s, ran=error.ran)
+
+
+def _named(problems: Iterable[Problem]) -> Iterable[Problem]:
+    return (replace(problem, location=NAMES.get(problem.location, problem.location)) for problem in problems)
