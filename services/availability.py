@@ -112,9 +112,11 @@ class Availability:
     def _ask(self, name: str) -> None:
         # not by its real path: what a program is may depend on the name it is called by
         program = self._settings[name].executable or self._backends[name].executable
-        argv = [program, *self._backends[name].version_args]
+        backend = self._backends[name]
+        argv = [program, *backend.version_args]
+        environment = {**self._environments[name], **backend.version_environment}
         try:
-            exit_code, stdout, _ = self._capture(argv, self._environments[name], VERSION_TIMEOUT_S)
+            exit_code, stdout, _ = self._capture(argv, environment, VERSION_TIMEOUT_S)
         except ClinvkError as error:
             log.warning("%s is there but cannot be started: %s", name, error.message)
             self._status[name] = replace(self._status[name], available=False, version="")

@@ -231,6 +231,8 @@ class Backend(ABC):
     """For each of those flags that chooses an approval or a sandbox mode: which of our modes its values are."""
     version_args: tuple[str, ...] = ("--version",)
     """Arguments that make the program print its version."""
+    version_environment: Mapping[str, str] = {}
+    """What it gets in its environment for that; it is asked in a folder of the server's own."""
     tested_version: str = ""
     """The version of the CLI that the recordings were made with."""
     max_prompt_bytes: int = 0

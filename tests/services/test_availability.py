@@ -72,6 +72,18 @@ def test_it_sees_only_what_a_cli_may_see(tmp_path: Path) -> None:
     assert shell.environments == [{"PATH": str(tmp_path), "HOME": "/h"}]
 
 
+def test_it_gets_what_it_needs_for_the_question(tmp_path: Path) -> None:
+    shell = Shell()
+    program(tmp_path, "claude")
+    shell.says["claude"] = (0, "1.0", "")
+    backend = FakeBackend("claude")
+    backend.executable, backend.version_environment = "claude", {"HOME": "."}
+    environment = {"PATH": str(tmp_path), "HOME": "/h"}
+    known = {"claude": BackendSettings()}
+    Availability({"claude": backend}, known, capture=shell.capture, environment=environment).refresh()
+    assert shell.environments == [{"PATH": str(tmp_path), "HOME": "."}]
+
+
 def test_the_configured_program_counts(tmp_path: Path) -> None:
     shell = Shell()
     mine = str(program(tmp_path, "mine"))
