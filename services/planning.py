@@ -137,7 +137,7 @@ class Planner:
             approval_mode=_chosen(prompt.approval_mode, settings.approval_mode, unified.approval_mode),
             sandbox_mode=_chosen(prompt.sandbox_mode, settings.sandbox_mode, unified.sandbox_mode),
             max_turns=prompt.max_turns or unified.max_turns,
-            max_tokens=prompt.max_tokens or unified.max_tokens,
+            max_tokens=0 if _is_untold(prompt, backend) else prompt.max_tokens or unified.max_tokens,
             system_prompt=prompt.system_prompt or settings.system_prompt or (NEUTRAL if prompt.as_model else ""),
             append_system_prompt=prompt.append_system_prompt,
             allowed_tools=() if prompt.as_model else settings.allowed_tools,
@@ -186,6 +186,11 @@ def _whole(prompt: Prompt, backend: Backend) -> Prompt:
         messages=prompt.messages if backend.takes_messages else (),
     )
     return kept if backend.takes_system_prompt else replace(kept, system_prompt="", append_system_prompt="")
+
+
+def _is_untold(prompt: Prompt, backend: Backend) -> bool:
+    """Whether the answer may not be limited, because the client of a chat API would not be told that it was cut off."""
+    return prompt.chat and "max_tokens" not in backend.honours
 
 
 def _chosen(asked: Mode, configured: Mode | None, unified: Mode) -> Mode:

@@ -15,9 +15,13 @@ PROMPT = Prompt("script", "hello", location="tasks[2]")
 
 
 def planner(
-    settings: BackendSettings | None = None, unified: UnifiedFlags | None = None, server: ServerSettings | None = None
+    settings: BackendSettings | None = None,
+    unified: UnifiedFlags | None = None,
+    server: ServerSettings | None = None,
+    honours: frozenset[str] = frozenset(),
 ) -> Planner:
     backend = ScriptBackend()
+    backend.honours = honours
     backend.max_prompt_bytes = 100
     return Planner(
         {"script": backend},
@@ -87,3 +91,15 @@ def test_equal_prompts_make_equal_spawns(tmp_path: Path) -> None:
     one, two = planner().plan(PROMPT), planner().plan(replace(PROMPT, text="another"))
     assert one.spawn == two.spawn
     assert planner().plan(replace(PROMPT, workdir=str(tmp_path))).spawn != one.spawn
+
+
+def test_an_answer_is_limited_only_where_its_end_is_told() -> None:
+    """Natively the limit is the client's own affair; a chat API says how an answer has ended."""
+    unified = UnifiedFlags(max_tokens=5)
+    chat = replace(PROMPT, chat=True, max_tokens=7)
+    assert planner(unified=unified).plan(replace(PROMPT, max_tokens=7)).options.max_tokens == 7
+    for prompt in (chat, replace(chat, max_tokens=0)):
+        assert planner(unified=unified).plan(prompt).options.max_tokens == 0
+    assert planner().plan(chat).ignored == ("max_tokens",)
+    honest = planner(unified=unified, honours=frozenset({"max_tokens"})).plan(chat)
+    assert (honest.options.max_tokens, honest.ignored) == (7, ())
