@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.backends.gemini import GeminiBackend
-from services.backends.gemini.conversation import NEXT_LINE
+from services.backends.gemini.signs import NEXT_LINE
 from tests.e2e import clis
 from tests.e2e.conftest import start_real_server
 from tests.e2e.fake_upstream import ModelServer, Received

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.backends.gemini.conversation import NEXT_LINE
+from services.backends.gemini.signs import NEXT_LINE
 from tests.e2e.conftest import start_real_server
 from tests.e2e.fake_upstream import ModelServer
 from tests.e2e.test_gemini import SECRET, ask, events_of, only, system_of

@@ -3,8 +3,9 @@
 from services.backends.base import Backend, Errand, InRun, Options, Spawn
 from services.backends.gemini.conversation import GeminiConversation, GeminiCopy, opening
 from services.backends.gemini.failures import LOGIN_HINT
-from services.backends.gemini.history import FOLDER, PLACE
+from services.backends.gemini.history import FOLDER, PLACE, works_in
 from services.backends.gemini.home import private_home
+from services.backends.gemini.sampling import HONOURS, system_text
 from services.settings import ApprovalMode
 
 COMMAND = ("gemini", "--acp", "--skip-trust")
@@ -30,23 +31,30 @@ class GeminiBackend(Backend):
     extra_flags = {"--model": True, "--approval-mode": True, "--debug": False}  # noqa: RUF012 - read only, as in the base
     mode_flags = {"--approval-mode": {value: mode for mode, value in APPROVAL_MODES.items()}}  # noqa: RUF012
     tested_version = "0.61.0"
+    version_environment = {"GEMINI_CLI_HOME": "."}  # noqa: RUF012 - else it leaves files in the user's home
     can_resume = True
+    honours = HONOURS
+    takes_messages = True
 
     def spawn(self, options: Options) -> Spawn:
-        """A server with its session open, waiting for the prompt."""
+        """A server with its session open, waiting for the prompt.
+
+        The messages before that are in a file of its home, so that with any a spawn is like no other.
+        """
         environment: list[tuple[str, str | InRun]] = [("GEMINI_CLI_NO_RELAUNCH", "true")]
         files: list[tuple[str, str]] = []
         if options.system_prompt:
             environment.append(("GEMINI_SYSTEM_MD", InRun("system.md")))
-            files.append(("system.md", options.system_prompt))
+            files.append(("system.md", system_text(options)))
         return Spawn(
             argv=(*COMMAND, *flags(options)),
-            cwd=options.workdir,
+            cwd=works_in(options),
             environment=tuple(environment),
             files=tuple(files),
             opening=opening(options),
             home=private_home(options),
-            in_advance=not options.resume,  # it would miss what is said until its prompt comes
+            # a session that is kept would miss what is said until its prompt comes, and messages come with the prompt
+            in_advance=not (options.resume or options.messages),
             warnings=warnings(options),
         )
 
@@ -69,7 +77,7 @@ def flags(options: Options) -> tuple[str, ...]:
     chosen: list[str] = []
     if options.model and "--model" not in given:
         chosen.append(f"--model={options.model}")
-    if options.approval_mode in APPROVAL_MODES and "--approval-mode" not in given:
+    if options.approval_mode in APPROVAL_MODES and "--approval-mode" not in given and not options.as_model:
         chosen.append(f"--approval-mode={APPROVAL_MODES[options.approval_mode]}")
     if options.verbose and "--debug" not in given:
         chosen.append("--debug")
@@ -80,7 +88,7 @@ def warnings(options: Options) -> tuple[str, ...]:
     """What gemini cannot honour."""
     system, texts = options.system_prompt, (options.system_prompt, options.append_system_prompt)
     asked_for = {
-        SANDBOX: options.sandbox_mode in ("read-only", "workspace"),
+        SANDBOX: options.sandbox_mode in ("read-only", "workspace") and not options.as_model,
         "system_prompt: gemini replaces its own variables, such as ${AvailableTools}, in it": any(
             variable in system for variable in VARIABLES
         ),

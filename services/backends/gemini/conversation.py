@@ -8,7 +8,8 @@ import orjson
 
 from services.backends.base import Conversation, Options, Phase
 from services.backends.gemini.failures import explained, failure_of, unexplained
-from services.backends.gemini.history import NOT_RESUMED
+from services.backends.gemini.past import is_brought
+from services.backends.gemini.signs import COMMANDS, NOT_RESUMED, as_text
 from services.backends.gemini.updates import NO_EVENTS, Updates
 from services.backends.lenient import count, mapping, parse_object, text
 from services.errors import ErrorCode
@@ -36,9 +37,14 @@ def new_session(number: int) -> bytes:
     return request(number, "session/new", cwd=".", mcpServers=[])
 
 
+def is_loaded(options: Options) -> bool:
+    """Whether gemini is to take up a conversation that it finds in its home."""
+    return bool(options.resume) or is_brought(options)
+
+
 def opening(options: Options) -> bytes:
     """All that can be said before there is a prompt."""
-    if options.resume:
+    if is_loaded(options):
         return initialize(INITIALIZE) + request(SESSION, "session/load", sessionId=KEPT, cwd=".", mcpServers=[])
     return initialize(INITIALIZE) + new_session(SESSION)
 
@@ -46,16 +52,6 @@ def opening(options: Options) -> bytes:
 SILENCE_S = 290.0
 """How long the model may be silent.  After 300 s gemini asks it again, and what it had said would come twice."""
 
-WHITE_SPACE = (
-    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000\ufeff"
-)
-"""What JavaScript trims."""
-
-NEXT_LINE = "\u0085"
-"""A line break that JavaScript does not trim."""
-
-COMMANDS = ("/", "$")
 RESUMABLE_COMMANDS = (*COMMANDS, *NOT_RESUMED)
 
 
@@ -69,7 +65,7 @@ class GeminiConversation(Conversation):
         self._model = options.model
         self._updates = Updates()
         self._usage = TokenUsage()
-        self._listening = not options.resume
+        self._listening = not is_loaded(options)
         self._heard_the_past = False
         self._outcome: Done | Failed | None = None
 
@@ -133,16 +129,25 @@ class GeminiConversation(Conversation):
                 self._settle(self._answered(result))
             case 4:
                 self._await_the_past()
+            case 5:
+                return self._taken_up(text(result.get("sessionId")))
         return NO_EVENTS
 
     def _opened(self, session_id: str) -> Sequence[Event]:
-        """The session is there.  A new one tells its name."""
-        if self._options.resume:
-            self._heard_the_past = True
-            self._await_the_past()
-            return [Init(self._model, self._options.resume)]
-        self._ask(session_id)
-        return [Init(self._model, session_id)]
+        """The session is there.  A new one tells its name; one that was written for this run has none."""
+        if not is_loaded(self._options):
+            self._ask(session_id)
+            return [Init(self._model, session_id)]
+        if self._options.keep_session and not self._options.resume:
+            self.send(new_session(COPY))  # it is kept by that one's name
+            return NO_EVENTS
+        return self._taken_up(self._options.resume)
+
+    def _taken_up(self, name: str) -> Sequence[Event]:
+        """The conversation is there that gemini has found in its home."""
+        self._heard_the_past = True
+        self._await_the_past()
+        return [Init(self._model, name)]
 
     def _await_the_past(self) -> None:
         """Ask once all updates have come in which gemini tells what was said before.
@@ -228,11 +233,3 @@ class GeminiCopy(GeminiConversation):
                 self._settle(Done(turn_count=0))
                 return [Init(self._model, text(mapping(message.get("result")).get("sessionId")))]
         return NO_EVENTS
-
-
-def as_text(prompt: str, signs: tuple[str, ...]) -> list[str]:
-    """The prompt in parts of which the last is the prompt itself, so that gemini takes it for no command.
-
-    gemini looks for the signs of one at the beginning, after any white space.
-    """
-    return [NEXT_LINE, prompt] if prompt.lstrip(WHITE_SPACE).startswith(signs) else [prompt]

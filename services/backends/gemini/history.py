@@ -13,25 +13,44 @@ from services.backends.base import KeptFile, Options
 from services.backends.lenient import items, mapping, parse_object, text
 
 PROJECT = "project"
-"""What the run's own home calls the folder."""
-CHATS = f".gemini/tmp/{PROJECT}/chats"
+"""What a run's own home calls the folder it works in, where that is known."""
+PRIVATE = "work"
+"""What gemini calls the run's private folder: it takes the folder's own name (:mod:`services.run_folder`)."""
 FOLDER = ".gemini/clinvk"
 PLACE = FOLDER + "/{session}.jsonl"
-
-NOT_RESUMED = ("/", "?", "<session_context>", "<hook_context>")
-"""How a message of the user's begins that gemini leaves out when it takes a conversation up again."""
 
 
 def kept_file(options: Options) -> KeptFile | None:
     """How the conversation is kept; None when it is not."""
     if not options.keep_session:
         return None
-    return KeptFile(PLACE, f"{CHATS}/session-*.jsonl", f"{CHATS}/session-kept.jsonl", tidied, options.resume)
+    return KeptFile(PLACE, f"{chats(options)}/session-*.jsonl", record_file(options), tidied, options.resume)
+
+
+def works_in(options: Options) -> str:
+    """The folder that gemini is started in; "" for a private one.
+
+    A model has no use for a folder, whose settings would go before ours.
+    """
+    return "" if options.as_model else options.workdir
 
 
 def registry(options: Options) -> str:
-    """The registry of projects that gives the folder its name."""
-    return orjson.dumps({"projects": {options.workdir: PROJECT}}).decode()
+    """The registry of projects that gives the folder its name; "" when it needs none."""
+    folder = works_in(options)
+    if not folder or not (options.keep_session or options.messages):
+        return ""
+    return orjson.dumps({"projects": {folder: PROJECT}}).decode()
+
+
+def chats(options: Options) -> str:
+    """Where gemini keeps the conversations in its folder, below the home."""
+    return f".gemini/tmp/{PROJECT if works_in(options) else PRIVATE}/chats"
+
+
+def record_file(options: Options) -> str:
+    """Where it finds the conversation that it is to take up."""
+    return f"{chats(options)}/session-kept.jsonl"
 
 
 def tidied(recorded: bytes) -> bytes:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from services.backends.base import Conversation, InRun, Options, Phase
 from services.backends.gemini import GeminiBackend
-from services.backends.gemini.conversation import NEXT_LINE, SILENCE_S
+from services.backends.gemini.conversation import SILENCE_S
+from services.backends.gemini.signs import NEXT_LINE
 from services.backends.gemini.updates import tool_name
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Progress, Thinking, TokenUsage, ToolResult, ToolUse
@@ -482,7 +483,6 @@ def test_a_flag_in_extra_takes_the_place_of_the_option() -> None:
         (replace(PLAIN, max_retries=0), ("general", "maxAttempts"), 1),
         (replace(PLAIN, max_turns=4), ("model", "maxSessionTurns"), 4),
         (replace(PLAIN, allowed_tools=("glob",)), ("tools", "core"), ["glob"]),
-        (replace(PLAIN, allowed_tools=()), ("tools", "core"), []),
         (replace(PLAIN, sandbox_mode="workspace"), ("tools", "exclude"), ["run_shell_command"]),
     ],
 )
@@ -492,7 +492,7 @@ def test_options_that_are_settings(options: Options, path: tuple[str, str], valu
 
 def test_the_limit_of_an_answer_holds_for_every_model() -> None:
     (override,) = changes(replace(PLAIN, max_tokens=77))["modelConfigs"]["customOverrides"]
-    assert override["match"] == {"overrideScope": "core"}
+    assert override["match"] == {"isChatModel": True}
     assert override["modelConfig"] == {"generateContentConfig": {"maxOutputTokens": 77}}
 
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.backends.base import Conversation, Phase
-from services.backends.gemini.conversation import KEPT, NEXT_LINE
+from services.backends.gemini.conversation import KEPT
 from services.backends.gemini.history import tidied
+from services.backends.gemini.signs import NEXT_LINE
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Progress, Thinking, TokenUsage, ToolResult, ToolUse
 from tests.services.backends.test_gemini import BACKEND, PLAIN, RECORDINGS, answered, piece, say, stdout_of, tool_call
