@@ -45,8 +45,8 @@ def wait_until_ready(server: Server, workers: int) -> None:
     wait_until(lambda: len(list(folder.glob("*/control"))) == workers, 20)
 
 
-def ask(server: Server, words: str = "hello FAKE:n=1", **fields: Any) -> dict[str, Any]:
-    response = server.client.prompt(words, **fields)
+def ask(server: Server, words: str = "hello FAKE:n=1", backend: str = "claude", **fields: Any) -> dict[str, Any]:
+    response = server.client.prompt(words, backend, **fields)
     assert response.status == 200, response.text
     answer: dict[str, Any] = response.json()
     assert answer["exit_code"] == 0, answer
@@ -58,6 +58,12 @@ def session(server: Server, session_id: str) -> dict[str, Any]:
     assert response.status == 200, response.text
     found: dict[str, Any] = response.json()
     return found
+
+
+def newest(server: Server) -> str:
+    """The id of the session that was begun last; "" when there is none."""
+    page = server.client.get("/api/v1/sessions?limit=1").json()["sessions"]
+    return page[0]["id"] if page else ""
 
 
 def runs(server: Server, state: str = "") -> list[dict[str, Any]]:
@@ -76,9 +82,11 @@ def alone(server: Server, worker: psutil.Process) -> Iterator[None]:
         yield
 
 
-def begin(server: Server, words: str = TALKS_AND_HANGS, *, streamed: bool = False, **fields: Any) -> Exchange:
+def begin(
+    server: Server, words: str = TALKS_AND_HANGS, backend: str = "claude", *, streamed: bool = False, **fields: Any
+) -> Exchange:
     """Send a prompt whose answer will be looked at later."""
-    body = {"backend": "claude", "prompt": words, **fields}
+    body = {"backend": backend, "prompt": words, **fields}
     return server.client.send("POST", PROMPT, body | ({"output_format": "stream-json"} if streamed else {}))
 
 
@@ -163,6 +171,27 @@ def test_a_client_that_goes_away_leaves_an_idle_session(server: Server) -> None:
         assert session(server, ident)["turn_count"] == 2
         ask(server, session_id=ident)
         assert session(server, ident)["status"] == "completed"
+
+
+@pytest.mark.parametrize("backend", ["claude", "codex", "gemini"])
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("how", ["client gone", "canceled"])
+def test_a_session_that_is_interrupted_in_its_first_turn_goes_on(
+    server: Server, how: str, streamed: bool, backend: str
+) -> None:
+    asked, known = len(server.clis.entries("prompt")), newest(server)
+    with begin(server, backend=backend, streamed=streamed) as exchange:
+        (run,) = wait_until(lambda: runs(server, "running"))
+        wait_until(lambda: len(server.clis.entries("prompt")) == asked + 1)
+        if how == "client gone":
+            exchange.vanish()
+        else:
+            server.client.request("DELETE", f"/api/v1/runs/{run['run_id']}")
+            failure(exchange, streamed=streamed)
+    wait_until(lambda: newest(server) != known)
+    ident = newest(server)
+    wait_until(lambda: session(server, ident)["status"] == "error", SOON_S)
+    assert seen(ask(server, session_id=ident, backend=backend)["output"])["turn"] == "2"
 
 
 # ---------------------------------------------------------------------- runs
