@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -44,7 +44,7 @@ class Backend:
     name: str
     model: str
     failure: str
-    statuses: Mapping[Dialect, int]
+    statuses: Mapping[Dialect, int] = field(hash=False)
     reason: str
     is_real: bool = True
 
@@ -71,7 +71,7 @@ class Entry:
     name: str
     dialect: Dialect
     start: Callable[[str, Path], Client]
-    errors: Mapping[int, str]
+    errors: Mapping[int, str] = field(hash=False)
     tells_usage: bool = True
     tells_request_id: bool = False
 

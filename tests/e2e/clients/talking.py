@@ -78,7 +78,7 @@ def patience(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 class Program:
-    """A program that speaks by lines of JSON; see :mod:`tests.e2e.clients.programs.serving`."""
+    """A program that speaks by lines of JSON, loaded; see :mod:`tests.e2e.clients.programs.serving`."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         self._log = folder / "stderr"
@@ -86,6 +86,8 @@ class Program:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
             )
+        with patience(self._process):
+            assert self._read() == {"ready": True}
 
     def ask(self, question: Question, before_leaving: Callable[[], None] = nothing) -> Reply:
         reply = Reply()

@@ -32,6 +32,7 @@ async function tell(talk, leave) {
 
 /** Answer questions until stdin ends; plain and stream are async generators of texts and, at last, an object. */
 export async function serve(plain, stream) {
+  say({ ready: true });
   for (let line = await lines.next(); !line.done; line = await lines.next()) {
     const question = JSON.parse(line.value);
     try {

@@ -2,6 +2,7 @@
 
 A question comes as a line of JSON on stdin, the fields of :class:`Question`.  What is printed are lines of JSON::
 
+    {"ready": true}                  the first line: the library is loaded
     {"said": "some text"}            a piece of the answer, at once when the library gives it
     {"waiting": true}                the question says to leave: enough has come, and a line on stdin is waited for
     {"end": {"stop": "stop", …}}     the fields of End; nothing in it when the client has left
@@ -58,6 +59,7 @@ def server() -> str:
 
 def serve(plain: Callable[[Question], Talk], stream: Callable[[Question], Talk]) -> None:
     """Answer questions until stdin ends.  A talk that is left is closed, as by a ``break`` out of its loop."""
+    say(ready=True)
     for line in iter(sys.stdin.readline, ""):
         question = Question(**json.loads(line))
         ask = plain if question.how == "plain" else stream
