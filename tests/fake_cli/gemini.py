@@ -21,8 +21,40 @@ SESSION = "3672b761-74fa-4edd-96ae-5fe25e9e16b6"
 NAMES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
 
 
+def settings() -> dict[str, Any]:
+    """The settings in the CLI's home."""
+    path = os.path.join(home(), "settings.json")
+    found: dict[str, Any] = json.loads(read(path)) if os.path.exists(path) else {}
+    return found
+
+
+def generation() -> dict[str, Any]:
+    """What the settings say of the requests of a chat, whatever the model."""
+    overrides = settings().get("modelConfigs", {}).get("customOverrides", [])
+    chosen: dict[str, Any] = {}
+    for override in overrides:
+        if override["match"] == {"isChatModel": True}:
+            chosen.update(override["modelConfig"]["generateContentConfig"])
+    return chosen
+
+
+def extra_body() -> dict[str, Any]:
+    """What takes the place of parts of a request."""
+    body: dict[str, Any] = generation().get("httpOptions", {}).get("extraBody", {})
+    return body
+
+
+def tools() -> list[str]:
+    """The tools that the model is told of."""
+    chosen = settings().get("tools", {}).get("core", ["run_shell_command"])
+    found: list[str] = extra_body().get("tools", chosen)
+    return found
+
+
 def system_prompt() -> str:
     """The system prompt, and what the settings add to it from files of the CLI's home."""
+    if instruction := extra_body().get("systemInstruction"):
+        return "".join(part["text"] for part in instruction["parts"])
     if path := os.environ.get("GEMINI_SYSTEM_MD", ""):
         return read(path) + memory()
     return memory()
@@ -30,12 +62,8 @@ def system_prompt() -> str:
 
 def memory() -> str:
     """The files that ``context.fileName`` of the settings names, as far as they are there."""
-    folder = home()
-    settings = os.path.join(folder, "settings.json")
-    if not os.path.exists(settings):
-        return ""
-    names = json.loads(read(settings)).get("context", {}).get("fileName", [])
-    paths = (os.path.join(folder, name) for name in ([names] if isinstance(names, str) else names))
+    names = settings().get("context", {}).get("fileName", [])
+    paths = (os.path.join(home(), name) for name in ([names] if isinstance(names, str) else names))
     return "".join(read(path) for path in paths if os.path.exists(path))
 
 

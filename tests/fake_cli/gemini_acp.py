@@ -8,8 +8,8 @@ import signal
 from collections import deque
 
 from tests.fake_cli.dialect import Dialect
-from tests.fake_cli.gemini import error_body, system_prompt
-from tests.fake_cli.gemini_chats import Chat
+from tests.fake_cli.gemini import error_body, generation, system_prompt, tools
+from tests.fake_cli.gemini_chats import Chat, text_of
 from tests.fake_cli.script import Asked
 
 TYPE_CHECKING = False
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class GeminiAcp(Dialect):
     """Answers ``session/prompt``, of whose parts the last is taken for the prompt; obeys ``session/cancel``.
 
-    Takes a conversation up again that it finds in its home, of which it tells all that was said.
+    Takes a conversation up again that it finds in its home, of which it tells all that was said.  What the model would
+    be asked stands in the diary, as ``model``.
     """
 
     version = "0.61.0"
@@ -29,9 +30,10 @@ class GeminiAcp(Dialect):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.questions: deque[tuple[Any, str]] = deque()
+        self.questions: deque[tuple[Any, Chat, str]] = deque()
         self.model = self.option("-m", "--model") or "gemini-fake"
         self.prompt_id: Any = None
+        self.chats: dict[str, Chat] = {}
         self.chat: Chat | None = None
         self.said = ""
         self.thought = ""
@@ -41,10 +43,12 @@ class GeminiAcp(Dialect):
         while (line := self.terminal.line()) is not None:
             self.hear(line)
             while self.questions:
-                self.prompt_id, prompt = self.questions.popleft()
-                assert self.chat is not None
+                self.prompt_id, self.chat, prompt = self.questions.popleft()
                 self.chat.add("user", prompt)
                 self.said = ""
+                self.terminal.note(
+                    "model", system=system_prompt(), messages=self.chat.sent, tools=tools(), generation=generation()
+                )
                 self.ask(Asked(prompt, model=self.model, system=system_prompt(), turn=self.chat.turns))
             self.terminal.flush()
         return 0
@@ -69,34 +73,38 @@ class GeminiAcp(Dialect):
             case "initialize":
                 self.reply(ident, protocolVersion=1, authMethods=[], agentInfo={"name": "gemini-cli"})
             case "session/new":
-                self.chat = Chat.begin()
-                self.reply(ident, sessionId=self.chat.ident, **self.models())
+                chat = Chat.begin()
+                self.open(chat)
+                self.reply(ident, sessionId=chat.ident, **self.models())
                 self.update("available_commands_update", availableCommands=[])
             case "session/load":
                 self.load(ident, params["sessionId"])
-            case "session/prompt" if self.chat is None or params["sessionId"] != self.chat.ident:
+            case "session/prompt" if params["sessionId"] not in self.chats:
                 self.say(id=ident, error={"code": -32602, "message": f"Session not found: {params['sessionId']}"})
             case "session/prompt":
-                self.questions.append((ident, params["prompt"][-1]["text"]))
+                self.questions.append((ident, self.chats[params["sessionId"]], params["prompt"][-1]["text"]))
             case "authenticate" | "session/set_mode" | "session/set_model":
                 self.reply(ident)
             case _:
                 self.say(id=ident, error={"code": -32601, "message": f'"Method not found": {method}'})
         self.terminal.flush()
 
+    def open(self, chat: Chat) -> None:
+        self.chat = self.chats[chat.ident] = chat
+
     def load(self, ident: Any, session: str) -> None:
-        self.chat = Chat.latest(session)
-        if self.chat is None:
+        chat = Chat.latest(session)
+        if chat is None:
             details = {"details": "No previous sessions found for this project."}
             self.say(id=ident, error={"code": -32603, "message": "Internal error", "data": details})
             return
-        for number, message in enumerate(self.chat.messages):
+        self.open(chat)
+        for number, message in enumerate(chat.messages):
             if number == 1:
                 self.reply(ident, **self.models())
-            user = message["type"] == "user"
-            text = message["content"][0]["text"] if user else message["content"]
-            self.update(f"{'user' if user else 'agent'}_message_chunk", content={"type": "text", "text": text})
-        if len(self.chat.messages) == 1:
+            kind = "user" if message["type"] == "user" else "agent"
+            self.update(f"{kind}_message_chunk", content={"type": "text", "text": text_of(message)})
+        if len(chat.messages) == 1:
             self.reply(ident, **self.models())
 
     def models(self) -> dict[str, Any]:

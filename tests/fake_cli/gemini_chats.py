@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class Chat:
         """How often the user has spoken."""
         return sum(message["type"] == "user" for message in self.messages)
 
+    @property
+    def sent(self) -> list[tuple[str, str]]:
+        """What the model gets to see of it: who said what, without what was only thought or is empty."""
+        return [(message["type"], text) for message in self.messages if (text := text_of(message, thoughts=False))]
+
     def add(self, kind: str, text: str) -> None:
         """Record what was said."""
         message = {"id": new_id(), "type": kind, "content": [{"text": text}] if kind == "user" else text}
@@ -53,6 +59,14 @@ class Chat:
     def write(self, record: dict[str, Any]) -> None:
         with open(self.path, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(record) + "\n")
+
+
+def text_of(message: dict[str, Any], *, thoughts: bool = True) -> str:
+    """The text of a message, whose content is a text or a list of parts."""
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if thoughts or not part.get("thought"))
 
 
 def home() -> str:
@@ -67,7 +81,8 @@ def folder() -> str:
             projects = json.load(handle)["projects"]
     except FileNotFoundError:
         projects = {}
-    return os.path.join(home(), "tmp", projects.get(os.getcwd(), "fake-project"), "chats")
+    name = re.sub(r"[^a-z0-9]+", "-", os.path.basename(os.getcwd()).lower()).strip("-")
+    return os.path.join(home(), "tmp", projects.get(os.getcwd(), name), "chats")
 
 
 def new_id() -> str:

@@ -1,7 +1,7 @@
 """gemini as a model: what is started for a request of a chat API, and how its conversation begins."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,8 +17,14 @@ from services.backends.gemini.history import PRIVATE, tidied
 from services.backends.gemini.past import FIRST
 from services.backends.gemini.signs import NEXT_LINE, WHITE_SPACE
 from services.chat import ChatMessage, Role, Sampling
+from services.container import Container, create_container
 from services.events import Done, Init, Message, TokenUsage
+from services.planning import Kept
+from services.prompts import Prompt
 from services.run_folder import RunFolder
+from services.settings import BackendSettings, Config, ServerSettings
+from tests.fake_cli.install import FakeClis
+from tests.fake_cli.install import seen as seen_by_program
 from tests.services.backends.test_gemini import BACKEND, PLAIN, answered, piece, say
 from tests.services.backends.test_gemini_sessions import ECHOED, LOADED
 
@@ -267,3 +273,60 @@ def test_what_it_honours() -> None:
     assert BACKEND.honours == {"temperature", "top_p", "top_k", "effort", "thinking_tokens"}
     assert BACKEND.takes_messages
     assert BACKEND.takes_system_prompt
+
+
+# ---------------------------------------------------------------------- a process that speaks as gemini does
+
+
+@pytest.fixture
+def container(fake_clis: FakeClis, home: Path) -> Iterator[Container]:
+    """The services of a server, without the server."""
+    backends = {name: BackendSettings() for name in ("claude", "codex", "gemini")}
+    config = Config(home / ".clinvk", backends=backends, server=ServerSettings(max_concurrent_runs=2))
+    container = create_container(config, "test")
+    yield container
+    container.close()
+
+
+@pytest.mark.parametrize("as_model", [True, False])
+def test_what_a_process_makes_of_it(as_model: bool, container: Container, fake_clis: FakeClis) -> None:
+    messages = (ChatMessage("assistant", "first"), ChatMessage("user", "/x"), ChatMessage("assistant", "two"))
+    prompt = Prompt(
+        "gemini", "hello", system_prompt="Be brief.", chat=True, as_model=as_model, messages=messages, max_tokens=9,
+        sampling=Sampling(temperature=0.5),
+    )  # fmt: skip
+    plan = container.runs.check(prompt)
+    assert plan.ignored == ("max_tokens",)
+    with container.runs.start(plan) as run:
+        output = run.collect().output
+    assert seen_by_program(output)["turn"] == "2"
+    (asked,) = fake_clis.entries("model")
+    said = [["gemini", "first"], ["user", "/x"], ["gemini", "two"], ["user", "hello"]]
+    assert (asked["messages"], asked["system"]) == (said, "Be brief.")
+    assert asked["tools"] == ([] if as_model else ["run_shell_command"])
+    assert asked["generation"]["temperature"] == 0.5
+    assert "maxOutputTokens" not in asked["generation"]
+
+
+def test_a_model_alone_has_said_nothing(container: Container, fake_clis: FakeClis) -> None:
+    plan = container.runs.check(Prompt("gemini", "hello FAKE:n=1", chat=True, as_model=True))
+    with container.runs.start(plan) as run:
+        output = run.collect().output
+    assert seen_by_program(output)["turn"] == "1"
+    assert output.endswith(" | w0 ")
+    (asked,) = fake_clis.entries("model")
+    assert (asked["messages"], asked["tools"]) == ([["user", "hello FAKE:n=1"]], [])
+
+
+def test_a_session_begins_with_messages(container: Container, fake_clis: FakeClis, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    prompt = Prompt("gemini", "hello FAKE:n=1", chat=True, as_model=True, messages=BEFORE)
+    with container.runs.start(container.runs.check(prompt, Kept(str(folder)))) as run:
+        output = run.collect().output
+    assert run.cli_session_id
+    more = replace(prompt, text="more", messages=())
+    with container.runs.start(container.runs.check(more, Kept(str(folder), run.cli_session_id))) as run:
+        run.collect()
+    said = [["user", "one"], ["gemini", "two"], ["user", "hello FAKE:n=1"], ["gemini", output], ["user", "more"]]
+    assert fake_clis.entries("model")[-1]["messages"] == said
