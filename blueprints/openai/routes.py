@@ -1,0 +1,95 @@
+"""The routes of OpenAI's Chat Completions API."""
+
+from typing import Any
+
+from flask import Response, jsonify
+
+from blueprints import chat, sse
+from blueprints.api import Blueprint
+from blueprints.context import services
+from blueprints.errors import of_failure
+from blueprints.openai.answers import ChunkSchema, CompletionSchema, OpenAIModelSchema, OpenAIModelsSchema
+from blueprints.openai.errors import OpenAIErrorSchema
+from blueprints.openai.schemas import ChatRequest, ChatSchema
+from blueprints.openai.translate import ChunkWriter, completion
+from blueprints.streaming import stream_run
+from services.errors import ClinvkError, ErrorCode
+from services.events import Done, Failed
+from services.models import ModelEntry
+from services.running import Running
+
+blueprint = Blueprint(
+    "openai",
+    __name__,
+    url_prefix="/openai",
+    description="OpenAI's Chat Completions API: a model that a CLI asks.",
+    errors=OpenAIErrorSchema,
+)
+
+NAMES = {"effort": "reasoning_effort", "thinking_tokens": "reasoning_effort"}
+"""What the request calls that which :class:`~services.chat.Sampling` calls otherwise."""
+USAGE_HEADER = "X-Clinvk-Usage"
+CREATED = 1_735_689_600
+"""When a model was made, in Unix seconds, is not known here: one fixed moment for all."""
+
+
+@blueprint.route("")
+def about_here() -> Response:
+    """Say what is here; clients probe it with HEAD."""
+    return jsonify(name="clinvk", description="OpenAI's Chat Completions API.", models="/openai/v1/models")
+
+
+@blueprint.route("/v1/chat/completions", methods=["POST"])
+@blueprint.arguments(ChatSchema)
+@blueprint.response(200, CompletionSchema)
+@blueprint.alt_response(200, schema=ChunkSchema, content_type=sse.CONTENT_TYPE, success=True)
+def chat_completions(asked: ChatRequest) -> Response:
+    """Answer a conversation.
+
+    The answer is of one piece, or with `stream` a stream of server-sent events.
+    """
+    run = chat.start(asked.ask)
+    response = _streamed(run, asked) if asked.stream else _whole(run, asked)
+    response.headers.update(chat.headers(run, asked.ask, NAMES))
+    return response
+
+
+@blueprint.route("/v1/models")
+@blueprint.response(200, OpenAIModelsSchema)
+def models() -> dict[str, Any]:
+    """List the models: the backends, and the models that the configuration names."""
+    return {"object": "list", "data": [_described(entry) for entry in services().models.entries()]}
+
+
+@blueprint.route("/v1/models/<path:model_id>")
+@blueprint.response(200, OpenAIModelSchema)
+def model(model_id: str) -> dict[str, Any]:
+    """Look at a model."""
+    entry = services().models.entry(model_id)
+    if entry is None:
+        message = f"there is no model {model_id[:100]!r}: GET /openai/v1/models lists them"
+        raise ClinvkError(ErrorCode.UNKNOWN_MODEL, message)
+    return _described(entry)
+
+
+def _described(entry: ModelEntry) -> dict[str, Any]:
+    return {"id": entry.id, "object": "model", "created": CREATED, "owned_by": entry.owner}
+
+
+def _streamed(run: Running, asked: ChatRequest) -> Response:
+    writer = ChunkWriter(run, asked.ask.model, asked.include_usage)
+    headers_after_s = services().config.server.headers_after_secs
+    return stream_run(run, writer.write, content_type=sse.CONTENT_TYPE, headers_after_s=headers_after_s)
+
+
+def _whole(run: Running, asked: ChatRequest) -> Response:
+    with run:
+        events = chat.everything(run)
+    done = events[-1]
+    if isinstance(done, Failed):
+        raise of_failure(done)
+    assert isinstance(done, Done)
+    response = jsonify(completion(run.model or asked.ask.model, events, done))
+    if done.usage_estimated:
+        response.headers[USAGE_HEADER] = "estimated"
+    return response
