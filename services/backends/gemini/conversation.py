@@ -165,7 +165,10 @@ class GeminiConversation(Conversation):
     def _on_error(self, message: Mapping[str, Any]) -> Sequence[Event]:
         """A request of ours has failed, and with it the run."""
         if message.get("id") in (INITIALIZE, SESSION, PROMPT, ECHO, COPY):
-            self._settle(failure_of(mapping(message.get("error")), self._model))
+            failure = failure_of(mapping(message.get("error")), self._model)
+            if failure.code is ErrorCode.SESSION_EXPIRED and is_brought(self._options):
+                failure = self._failed(ErrorCode.BACKEND_FAILED, "it did not take up the messages before the prompt")
+            self._settle(failure)
         return NO_EVENTS
 
     def _settle(self, outcome: Done | Failed) -> None:

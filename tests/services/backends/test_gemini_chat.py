@@ -18,7 +18,8 @@ from services.backends.gemini.past import FIRST
 from services.backends.gemini.signs import NEXT_LINE, WHITE_SPACE
 from services.chat import ChatMessage, Role, Sampling
 from services.container import Container, create_container
-from services.events import Done, Init, Message, TokenUsage
+from services.errors import ErrorCode
+from services.events import Done, Failed, Init, Message, TokenUsage
 from services.planning import Kept
 from services.prompts import Prompt
 from services.run_folder import RunFolder
@@ -210,6 +211,15 @@ def test_the_answer_comes_after_the_past() -> None:
     assert (asked["method"], asked["params"]["sessionId"]) == ("session/prompt", KEPT)
     assert [event for line in say(piece("now"), answered()) for event in conversation.receive(line)] == [Message("now")]
     assert conversation.finish(0, "") == Done(TokenUsage(3, 5))
+
+
+def test_messages_that_are_not_taken_up_are_no_session_that_has_expired() -> None:
+    conversation = BACKEND.conversation(TALK, "hello")
+    details = {"details": "No previous sessions found for this project."}
+    conversation.receive(*say({"id": 2, "error": {"code": -32603, "message": "Internal error", "data": details}}))
+    outcome = conversation.finish(0, "")
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, "messages before" in outcome.message) == (ErrorCode.BACKEND_FAILED, True)
 
 
 def test_one_that_is_kept_is_named_before_it_is_asked() -> None:
