@@ -18,19 +18,29 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def furnish(home: PrivateHome, place: Path, environment: Mapping[str, str]) -> Path:
-    """Make the home at ``place`` from the user's own, and give its path."""
-    users_own = Path(environment.get(home.variable) or environment.get("HOME") or "/nonexistent")
+    """Make the home at ``place`` from the user's own, and give the path of the one that the CLI is to have."""
+    users_own = _users_own(home, environment)
+    if home.only_to_hide and not any((users_own / home.folder / name).exists() for name in home.private):
+        with suppress(OSError):  # there is a CLI that makes its home, but not one that it is told of
+            users_own.mkdir(mode=0o700, exist_ok=True)
+        return users_own
     folder = place / home.folder
     folder.mkdir(mode=0o700, parents=True)
     for path in _shared(home, users_own):
         (place / path.relative_to(users_own)).symlink_to(path)
-    settings = users_own / home.folder / home.settings
-    _write(folder / home.settings, merged_settings(settings, json.loads(home.changes), json.loads(home.defaults)))
+    if home.settings:
+        settings = users_own / home.folder / home.settings
+        _write(folder / home.settings, merged_settings(settings, json.loads(home.changes), json.loads(home.defaults)))
     for name, text in home.files:
         _write(folder / name, text)
     if home.kept is not None and home.kept.resume:
         _bring(home.kept, place, Path(environment.get("HOME") or "/nonexistent"))
     return place
+
+
+def _users_own(home: PrivateHome, environment: Mapping[str, str]) -> Path:
+    named = environment.get(home.variable)
+    return Path(named) if named else Path(environment.get("HOME") or "/nonexistent") / home.usual
 
 
 def keep(home: PrivateHome | None, place: Path, users_home: Path, session_id: str) -> None:

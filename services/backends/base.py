@@ -96,10 +96,12 @@ class KeptFile:
 class PrivateHome:
     """A home of the run's own, for a CLI that would keep each run in the user's: it goes away with the run.
 
-    ``variable`` tells the CLI where it is (and where the user's own is, if that is not HOME).  What the user's own has
-    in ``folder`` and ``beside`` it is there, too, by links, but for the names in ``private``.  ``settings`` is a JSON
-    file in ``folder`` with the user's settings and ``changes``, a JSON object, merged over them (RFC 7396), and both
-    over ``defaults``; ``files`` (name → text) are written there as well.  ``kept`` is what is to stay of it.
+    ``variable`` tells the CLI where it is (and where the user's own is, if that is not ``usual`` below HOME).  What the
+    user's own has in ``folder`` and ``beside`` it is there, too, by links, but for the names in ``private``.
+    ``settings`` is a JSON file in ``folder`` with the user's settings and ``changes``, a JSON object, merged over them
+    (RFC 7396), and both over ``defaults``; "" for none.  ``files`` (name → text) are written there as well.  ``kept``
+    is what is to stay of it.  One that is there ``only_to_hide`` what is private is the user's own when there is
+    nothing to hide.
     """
 
     variable: str
@@ -111,6 +113,8 @@ class PrivateHome:
     files: tuple[tuple[str, str], ...] = ()
     defaults: str = "{}"
     kept: KeptFile | None = None
+    usual: str = ""
+    only_to_hide: bool = False
 
 
 @dataclass(frozen=True, slots=True)

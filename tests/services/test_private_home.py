@@ -44,6 +44,28 @@ def test_a_user_without_a_home_gets_the_settings(tmp_path: Path) -> None:
     assert json.loads((place / ".tool" / "settings.json").read_text()) == {"a": 1}
 
 
+HIDING = PrivateHome("TOOL_HOME", "", (), ("memory.md",), "", "{}", usual=".tool", only_to_hide=True)
+
+
+def test_a_home_that_only_hides_is_the_users_own_when_there_is_nothing_to_hide(tmp_path: Path, users_own: Path) -> None:
+    for environment in ({"HOME": str(users_own)}, {"TOOL_HOME": str(users_own / ".tool"), "HOME": "/nonexistent"}):
+        assert furnish(HIDING, tmp_path / "place", environment) == users_own / ".tool"
+    assert not (tmp_path / "place").exists()
+
+
+def test_a_home_that_only_hides_has_all_but_that(tmp_path: Path, users_own: Path) -> None:
+    (users_own / ".tool" / "memory.md").write_text("be a pirate")
+    place = furnish(HIDING, tmp_path / "place", {"HOME": str(users_own)})
+    assert sorted(path.name for path in place.iterdir()) == ["login", "state", "state.json"]
+    (place / "login").write_text("newer token")
+    assert (users_own / ".tool" / "login").read_text() == "newer token"
+
+
+def test_a_home_that_only_hides_is_made_when_the_user_has_none(tmp_path: Path) -> None:
+    assert furnish(HIDING, tmp_path / "place", {"HOME": str(tmp_path)}).is_dir()
+    assert furnish(HIDING, tmp_path / "place", {}) == Path("/nonexistent/.tool")
+
+
 def test_files_are_written_over_what_the_user_has_there(tmp_path: Path, users_own: Path) -> None:
     (users_own / ".tool" / "login").unlink()
     (users_own / ".tool" / "own").mkdir()

@@ -4,8 +4,9 @@ from services.backends.base import Backend, Errand, Options, Spawn
 from services.backends.codex.conversation import CodexConversation
 from services.backends.codex.errands import CodexErrand
 from services.backends.codex.failures import LOGIN_HINT
+from services.backends.codex.model import HOME
 from services.backends.codex.requests import greeting
-from services.backends.codex.threads import SANDBOX, flag_values, opening
+from services.backends.codex.threads import SANDBOX, flag_values, is_kept, opening
 
 COMMAND = (
     "codex",
@@ -34,10 +35,16 @@ class CodexBackend(Backend):
     mode_flags = {"--sandbox": {value: mode for mode, value in SANDBOX.items()}, "--profile": {}}  # noqa: RUF012
     tested_version = "0.169.0"
     can_resume = True
+    honours = frozenset({"effort"})
+    takes_messages = True
 
     def spawn(self, options: Options) -> Spawn:
-        """A server that is greeted, and that opens its thread where it need not know more for that."""
-        return Spawn(COMMAND, options.workdir, opening=opening(options), warnings=warnings(options))
+        """A server that is greeted, and that opens its thread where it need not know more for that.
+
+        A thread that is kept is one of the user's own home: in another, codex would take note of where it lies there.
+        """
+        home = HOME if options.as_model and not is_kept(options) else None
+        return Spawn(COMMAND, options.workdir, opening=opening(options), home=home, warnings=warnings(options))
 
     def objection(self, prompt: str) -> str:
         """Refuse here what codex would refuse."""
@@ -60,10 +67,11 @@ class CodexBackend(Backend):
 
 def warnings(options: Options) -> tuple[str, ...]:
     """What codex cannot honour."""
+    picked_tools = options.allowed_tools is not None and not options.as_model
     asked_for = {
         "max_turns: codex has no such limit": options.max_turns > 0,
         "max_tokens: codex has no such limit": options.max_tokens > 0,
-        "allowed_tools: codex cannot be held to some of its tools": options.allowed_tools is not None,
+        "allowed_tools: codex cannot be held to some of its tools": picked_tools,
         "verbose: codex app-server says the same in any case": options.verbose,
         "--profile: codex app-server knows no profiles": "--profile" in flag_values(options.extra),
     }

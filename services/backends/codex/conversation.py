@@ -9,6 +9,7 @@ from services.backends.base import Conversation, Options, Phase
 from services.backends.codex.answer import NO_EVENTS, Answer, Thoughts
 from services.backends.codex.failures import ended, failure_of, provider_refused
 from services.backends.codex.items import tool_result, tool_use
+from services.backends.codex.model import model_settings
 from services.backends.codex.requests import (
     Request,
     add_messages,
@@ -36,6 +37,10 @@ RETRY_PATIENCE_S = 20.0
 PROMPT_TOO_LONG = Failed(ErrorCode.CONTEXT_TOO_LONG, "the prompt is too long for the context window of codex's model")
 """codex would shorten a prompt that is in the thread already, without a word, before it asks the model."""
 
+CONVERSATION_TOO_LONG = Failed(
+    ErrorCode.CONTEXT_TOO_LONG, "the conversation is too long for the context window of codex's model"
+)
+
 THREAD_FULL = Failed(
     ErrorCode.CONTEXT_TOO_LONG,
     "the session fills the context window of codex's model; ask a prompt without $ first, which lets codex make room",
@@ -52,6 +57,7 @@ class CodexConversation(Conversation):
         super().__init__()
         self._options = options
         self._prompt = prompt
+        self._config: Mapping[str, Any] = {}
         self._thread_id = ""
         self._turn_id = ""
         self._answer = Answer()
@@ -103,23 +109,26 @@ class CodexConversation(Conversation):
         request, result = message.get("id"), mapping(message.get("result"))
         if "error" in message and request in NEEDED:
             self._settle(failure_of(mapping(message["error"])))
-        elif request == Request.INITIALIZE:
+        elif request == Request.INITIALIZE and not self._options.as_model:
+            self._open_thread()
+        elif request == Request.READ_CONFIG:
+            self._config = model_settings(mapping(result.get("config")))
             self._open_thread()
         elif request == Request.START_SAMPLE_THREAD:
-            self.send(resume_thread(self._options, result))
+            self.send(resume_thread(self._options, self._config, result))
         elif request in (Request.START_THREAD, Request.RESUME_THREAD):
             return self._on_thread(result)
         elif request == Request.ADD_MESSAGES:
-            self.send(start_turn(self._thread_id, self._prompt))
+            self.send(start_turn(self._options, self._thread_id, self._prompt))
         elif request == Request.START_TURN:
             self._turn_id = text(mapping(result.get("turn")).get("id"))
         return NO_EVENTS
 
     def _open_thread(self) -> None:
         if not self._options.resume:
-            self.send(start_thread(self._options))
+            self.send(start_thread(self._options, self._config))
         elif names_its_modes(self._options):
-            self.send(resume_thread(self._options, {}))
+            self.send(resume_thread(self._options, self._config, {}))
         else:
             self.send(start_sample_thread())
 
@@ -127,7 +136,8 @@ class CodexConversation(Conversation):
         self._thread_id = text(mapping(result.get("thread")).get("id"))
         self._has_websockets = result.get("modelProvider") == "openai"
         before = messages_before(self._options, self._prompt)
-        self.send(add_messages(self._thread_id, before) if before else start_turn(self._thread_id, self._prompt))
+        turn = start_turn(self._options, self._thread_id, self._prompt)
+        self.send(add_messages(self._thread_id, before) if before else turn)
         return [Init(text(result.get("model")), self._thread_id)]
 
     def _on_notification(self, method: str, params: Mapping[str, Any]) -> Sequence[Event]:
@@ -157,8 +167,8 @@ class CodexConversation(Conversation):
 
     def _on_item_started(self, item: Mapping[str, Any]) -> Sequence[Event]:
         self._failure = None
-        if item.get("type") == "contextCompaction" and not self._responses and not is_plain(self._prompt):
-            self._settle(THREAD_FULL if self._options.resume else PROMPT_TOO_LONG)
+        if item.get("type") == "contextCompaction" and not self._responses and (failure := self._too_long()):
+            self._settle(failure)
         use = tool_use(item)
         if use is None:
             return NO_EVENTS
@@ -169,6 +179,14 @@ class CodexConversation(Conversation):
         if item.get("type") == "agentMessage":
             return self._answer.completed(text(item.get("id")), text(item.get("text")))
         return tool_result(item)
+
+    def _too_long(self) -> Failed | None:
+        """What gets lost when codex shortens the thread before it asks the model: what this run has put into it."""
+        if self._options.messages:
+            return CONVERSATION_TOO_LONG
+        if is_plain(self._prompt):
+            return None
+        return THREAD_FULL if self._options.resume else PROMPT_TOO_LONG
 
     def _on_plan(self, params: Mapping[str, Any]) -> Sequence[Event]:
         self._plans += 1

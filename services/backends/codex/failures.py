@@ -29,8 +29,10 @@ CODES: Mapping[str, ErrorCode] = {
     "context_length_exceeded": ErrorCode.CONTEXT_TOO_LONG,
     "insufficient_quota": ErrorCode.RATE_LIMITED,
     "invalid_api_key": ErrorCode.BACKEND_AUTH_FAILED,
+    "invalid_value": ErrorCode.INVALID_REQUEST,
     "model_not_found": ErrorCode.UNKNOWN_MODEL,
     "rate_limit_exceeded": ErrorCode.RATE_LIMITED,
+    "unsupported_value": ErrorCode.INVALID_REQUEST,
 }
 
 MISSING_VARIABLE = "Missing environment variable"

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from services.backends.base import Options
+from services.backends.codex.model import NO_ENVIRONMENTS
 
 UNWANTED = (
     "account/rateLimits/updated",
@@ -58,6 +59,7 @@ class Request(IntEnum):
     READ_THREAD = 9
     FORK_THREAD = 10
     DELETE_THREAD = 11
+    READ_CONFIG = 12
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
@@ -66,7 +68,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
 
 
 def greeting(request_id: Request = Request.INITIALIZE, *, experimental: bool = False) -> bytes:
-    """Who we are and what we do not want to hear; ``experimental`` adds what kept threads are told with."""
+    """Who we are and what we do not want to hear; ``experimental`` adds what kept threads and models are told with."""
     client = {"name": "clinvk", "title": "clinvk", "version": "1"}
     capabilities: dict[str, Any] = {"optOutNotificationMethods": UNWANTED}
     if experimental:
@@ -76,13 +78,19 @@ def greeting(request_id: Request = Request.INITIALIZE, *, experimental: bool = F
     return encode(hello) + encode({"method": "initialized"})
 
 
+def read_config(options: Options) -> bytes:
+    """Ask for codex's settings, those of the folder included."""
+    params = {"cwd": options.workdir} if options.workdir else {}
+    return encode({"id": Request.READ_CONFIG, "method": "config/read", "params": params})
+
+
 def messages_before(options: Options, prompt: str) -> list[Mapping[str, Any]]:
     """What is to be put into the thread before its turn.
 
-    That is a prompt whose text codex would take for more: ``$name`` in the input of a turn adds the text of a skill.
-    And a thread takes the instructions that it is opened with to heart only the first time.
+    That is what was said before.  And a prompt whose text codex would take for more: ``$name`` in the input of a turn
+    adds the text of a skill.  And a thread takes the instructions that it is opened with to heart only the first time.
     """
-    messages = []
+    messages = [_message(message.role, message.text) for message in options.messages]
     if options.resume and options.append_system_prompt:
         messages.append(_message("developer", options.append_system_prompt))
     if not is_plain(prompt):
@@ -96,7 +104,8 @@ def is_plain(prompt: str) -> bool:
 
 
 def _message(role: str, words: str) -> Mapping[str, Any]:
-    return {"type": "message", "role": role, "content": [{"type": "input_text", "text": words}]}
+    kind = "output_text" if role == "assistant" else "input_text"
+    return {"type": "message", "role": role, "content": [{"type": kind, "text": words}]}
 
 
 def add_messages(thread_id: str, messages: Sequence[Mapping[str, Any]]) -> bytes:
@@ -105,9 +114,17 @@ def add_messages(thread_id: str, messages: Sequence[Mapping[str, Any]]) -> bytes
     return encode({"id": Request.ADD_MESSAGES, "method": "thread/inject_items", "params": params})
 
 
-def start_turn(thread_id: str, prompt: str) -> bytes:
-    """Ask the prompt, or what the thread ends with if that is the prompt already."""
-    params = {"threadId": thread_id, "input": [{"type": "text", "text": prompt}] if is_plain(prompt) else []}
+def start_turn(options: Options, thread_id: str, prompt: str) -> bytes:
+    """Ask the prompt, or what the thread ends with if that is the prompt already.
+
+    codex hands any word for the effort on to the provider, which refuses those that its model does not know.
+    """
+    given = [{"type": "text", "text": prompt}] if is_plain(prompt) else []
+    params: dict[str, Any] = {"threadId": thread_id, "input": given}
+    if options.sampling.effort:
+        params["effort"] = options.sampling.effort
+    if options.as_model:
+        params["environments"] = NO_ENVIRONMENTS
     return encode({"id": Request.START_TURN, "method": "turn/start", "params": params})
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.backends.base import Options
-from services.backends.codex.requests import Request, encode, greeting
+from services.backends.codex.model import NO_ENVIRONMENTS
+from services.backends.codex.requests import Request, encode, greeting, read_config
 from services.backends.lenient import mapping, text
 from services.settings import ApprovalMode, SandboxMode
 
@@ -26,13 +27,16 @@ def opening(options: Options) -> bytes:
     """What can be said before there is a prompt: who we are and what we do not want to hear; perhaps the thread.
 
     A thread reads the instructions (AGENTS.md) and the settings of its folder when it opens, so in somebody's folder it
-    must not be older than the prompt; and a system prompt would make the process one that fits no other prompt.
+    must not be older than the prompt; and a system prompt would make the process one that fits no other prompt.  A
+    model always has one.
     """
+    if options.as_model:
+        return greeting(experimental=True) + read_config(options)
     if is_kept(options):
         return greeting(experimental=True)
     if options.workdir or options.system_prompt or options.append_system_prompt:
         return greeting()
-    return greeting(Request.INITIALIZE_AND_START_THREAD) + start_thread(options)
+    return greeting(Request.INITIALIZE_AND_START_THREAD) + start_thread(options, {})
 
 
 def is_kept(options: Options) -> bool:
@@ -40,8 +44,8 @@ def is_kept(options: Options) -> bool:
     return options.keep_session or bool(options.resume)
 
 
-def start_thread(options: Options) -> bytes:
-    """Open a thread, in the folder that the process was started in.
+def start_thread(options: Options, config: Mapping[str, Any]) -> bytes:
+    """Open a thread, in the folder that the process was started in; ``config`` is laid over the user's settings.
 
     A kept one has its whole history in one file.  Copies of a "paginated" one, which codex else makes, only refer to
     the original, and it cannot be deleted before them.
@@ -53,13 +57,16 @@ def start_thread(options: Options) -> bytes:
         sandbox=_sandbox(options),
         baseInstructions=options.system_prompt,
         developerInstructions=options.append_system_prompt,
+        config=config or None,
     )
+    if options.as_model:
+        params |= {"environments": NO_ENVIRONMENTS, "developerInstructions": options.append_system_prompt}
     return encode({"id": Request.START_THREAD, "method": "thread/start", "params": params})
 
 
 def names_its_modes(options: Options) -> bool:
-    """Whether nothing of what the agent may do is left to codex."""
-    return bool(_approval(options) and _sandbox(options))
+    """Whether nothing of what the agent may do is left to codex; a model may do nothing in any case."""
+    return options.as_model or bool(_approval(options) and _sandbox(options))
 
 
 def start_sample_thread() -> bytes:
@@ -68,7 +75,7 @@ def start_sample_thread() -> bytes:
     return encode({"id": Request.START_SAMPLE_THREAD, "method": "thread/start", "params": params})
 
 
-def resume_thread(options: Options, modes: Mapping[str, Any]) -> bytes:
+def resume_thread(options: Options, config: Mapping[str, Any], modes: Mapping[str, Any]) -> bytes:
     """Open the thread again, in the folder and with the modes of this prompt.
 
     What is not named stays as it was when the thread was last open, which is right for model and system prompt; for
@@ -85,6 +92,7 @@ def resume_thread(options: Options, modes: Mapping[str, Any]) -> bytes:
         permissions="" if sandbox else profile,
         sandbox=sandbox or ("" if profile else _sandbox_of(modes)),
         baseInstructions=options.system_prompt,
+        config=config or None,
     )
     return encode({"id": Request.RESUME_THREAD, "method": "thread/resume", "params": params})
 
