@@ -48,6 +48,7 @@ class FakeBackend(Backend):
     """A backend that is only planned, never spoken to."""
 
     install_hint = "install it"
+    takes_messages = True
 
     def __init__(self, name: str) -> None:
         self.name = name
