@@ -8,11 +8,15 @@ from flask.json.provider import JSONProvider
 
 from app import __version__
 from blueprints import meta, requests
+from blueprints.anthropic import errors as anthropic_errors
+from blueprints.anthropic import routes as anthropic
 from blueprints.api import Api
 from blueprints.context import provide
 from blueprints.gate import Gate
 from blueprints.native import records
 from blueprints.native import routes as native
+from blueprints.openai import errors as openai_errors
+from blueprints.openai import routes as openai
 from services.container import Container, create_container
 from services.settings import Config
 
@@ -46,7 +50,9 @@ def create_app(config: Config, *, container: Container | None = None) -> Flask:
     requests.install(app)
     Gate(app, config.server, container.keys)
     app.before_request(requests.require_json)
-    api = Api(app, envelopes={})
-    for blueprint in (meta.blueprint, native.blueprint, records.blueprint):
+    api = Api(app, envelopes={"/openai": openai_errors.envelope, "/anthropic": anthropic_errors.envelope})
+    for blueprint in (meta.blueprint, native.blueprint, records.blueprint, openai.blueprint, anthropic.blueprint):
         api.register_blueprint(blueprint)
+    for prefix in anthropic.ALIASES:
+        api.register_blueprint(anthropic.blueprint, url_prefix=prefix, name=f"anthropic at {prefix}")
     return app

@@ -52,6 +52,19 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
 
     ARGUMENTS_PARSER = Parser()
 
+    def __init__(self, *args: Any, errors: type[ma.Schema] | None = None, **options: Any) -> None:
+        """``errors`` is what the dialect's errors look like, where they are not the native ones."""
+        super().__init__(*args, **options)
+        if errors is not None:
+            self._errors = errors
+            self._prepare_doc_cbks.append(self._prepare_errors_doc)
+
+    def _prepare_errors_doc(self, doc: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
+        """Document the dialect's errors in the place of the native ones."""
+        own = {"description": "What went wrong.", "content": {"application/json": {"schema": self._errors}}}
+        answers = {status: own if _is_error(status) else its for status, its in doc["responses"].items()}
+        return doc | {"responses": answers}
+
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         """Serve and document a view."""
         decorate: Callable[[View], View] = super().route(rule, **options)
@@ -72,6 +85,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         """Document another answer of the view."""
         decorate: Callable[[View], View] = super().alt_response(status_code, response, **options)
         return decorate
+
+
+def _is_error(status: int | str) -> bool:
+    return status == "default" or int(status) >= 400
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest has no types

@@ -100,8 +100,11 @@ def input_tokens(ask: Ask) -> int:
 
 
 def headers(run: Running, ask: Ask, names: Mapping[str, str]) -> dict[str, str]:
-    """What the headers of an answer tell of its run; ``names`` are the dialect's for the fields of Sampling."""
-    ignored = dict.fromkeys((*ask.ignored, *(names.get(name, name) for name in run.ignored)))
+    """What the headers of an answer tell of its run.
+
+    ``names`` are the dialect's for the fields of Sampling, "" for one that the request did not have.
+    """
+    ignored = dict.fromkeys(filter(None, (*ask.ignored, *(names.get(name, name) for name in run.ignored))))
     told = {RUN: run.run_id, SESSION: run.session_id, IGNORED: ", ".join(ignored)}
     return {name: value for name, value in told.items() if value}
 

@@ -23,6 +23,15 @@ class Flag(fields.Boolean):
         return value
 
 
+class Number(fields.Float):
+    """A number, not a text that looks like one."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> float:
+        if not isinstance(value, int | float):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, *args, **kwargs)
+
+
 class Many(fields.List[Any]):
     """A list whose length is looked at before its members are."""
 

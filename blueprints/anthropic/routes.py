@@ -1,0 +1,127 @@
+"""The routes of Anthropic's Messages API.
+
+They are there under three prefixes: the official SDKs append ``/v1/messages`` to their base URL, and the documented one
+already ends in ``/v1``.
+"""
+
+from typing import Any
+
+import marshmallow as ma
+from flask import Response, jsonify
+
+from blueprints import chat, sse
+from blueprints.anthropic.answers import (
+    MessageAnswerSchema,
+    ModelSchema,
+    ModelsSchema,
+    StreamEventSchema,
+    TokenCountSchema,
+)
+from blueprints.anthropic.errors import AnthropicErrorSchema, with_request_id
+from blueprints.anthropic.models import described, page
+from blueprints.anthropic.schemas import (
+    CountRequest,
+    CountTokensSchema,
+    MessagesRequest,
+    MessagesSchema,
+    ModelsQuerySchema,
+)
+from blueprints.anthropic.translate import StreamWriter, content, message, message_id
+from blueprints.api import Blueprint
+from blueprints.context import services
+from blueprints.errors import of_failure
+from blueprints.streaming import stream_run
+from services.errors import ClinvkError, ErrorCode
+from services.estimate import tokens_of_messages
+from services.events import Done, Failed
+from services.running import Running
+from services.tracing import request_id
+
+blueprint = Blueprint(
+    "anthropic",
+    __name__,
+    url_prefix="/anthropic/v1",
+    description="Anthropic's Messages API.",
+    errors=AnthropicErrorSchema,
+)
+blueprint.after_request(with_request_id)
+
+ALIASES = ("/anthropic/v1/v1", "/anthropic")
+DEFAULT_BACKEND = "claude"
+NAMES = {"effort": "output_config.effort", "thinking_tokens": "thinking"}
+"""What the request calls that which :class:`~services.chat.Sampling` calls otherwise."""
+USAGE_HEADER = "X-Clinvk-Usage"
+ESTIMATED = "estimated"
+
+
+@blueprint.route("")
+def about_here() -> Response:
+    """Say what is here; clients probe it with HEAD."""
+    return jsonify(name="clinvk", description="Anthropic's Messages API.", models="/anthropic/v1/models")
+
+
+@blueprint.route("/messages", methods=["POST"])
+@blueprint.arguments(MessagesSchema)
+@blueprint.response(200, MessageAnswerSchema)
+@blueprint.alt_response(200, schema=StreamEventSchema, content_type=sse.CONTENT_TYPE, success=True)
+def messages(asked: MessagesRequest) -> Response:
+    """Answer a conversation.
+
+    The answer is of one piece, or with `stream` a stream of server-sent events.
+    """
+    run = chat.start(asked.ask, DEFAULT_BACKEND)
+    response = _streamed(run, asked) if asked.stream else _whole(run, asked)
+    names = NAMES if asked.names_thinking else NAMES | {"thinking_tokens": ""}
+    response.headers.update(chat.headers(run, asked.ask, names))
+    return response
+
+
+@blueprint.route("/messages/count_tokens", methods=["POST"])
+@blueprint.arguments(CountTokensSchema)
+@blueprint.response(200, TokenCountSchema)
+def count_tokens(asked: CountRequest) -> Response:
+    """Estimate the tokens of a conversation.  No CLI counts in advance, and the header `X-Clinvk-Usage` says so."""
+    response = jsonify(input_tokens=tokens_of_messages(asked.texts))
+    response.headers[USAGE_HEADER] = ESTIMATED
+    return response
+
+
+@blueprint.route("/models")
+@blueprint.arguments(ModelsQuerySchema, location="query", unknown=ma.EXCLUDE)
+@blueprint.response(200, ModelsSchema)
+def models(query: dict[str, Any]) -> Response:
+    """List the models: the backends, and the models that the configuration names."""
+    return jsonify(page(services().models.entries(), **query))
+
+
+@blueprint.route("/models/<path:model_id>")
+@blueprint.response(200, ModelSchema)
+def model(model_id: str) -> Response:
+    """Look at a model."""
+    entry = services().models.entry(model_id)
+    if entry is None:
+        raise ClinvkError(
+            ErrorCode.NOT_FOUND, f"there is no model {model_id[:100]!r}: GET /anthropic/v1/models lists them"
+        )
+    return jsonify(described(entry))
+
+
+def _streamed(run: Running, asked: MessagesRequest) -> Response:
+    input_tokens = chat.input_tokens(asked.ask)
+    writer = StreamWriter(run, asked.ask.model, input_tokens, request_id.get(), asked.shows_thinking)
+    headers_after_s = services().config.server.headers_after_secs
+    return stream_run(run, writer.write, content_type=sse.CONTENT_TYPE, headers_after_s=headers_after_s)
+
+
+def _whole(run: Running, asked: MessagesRequest) -> Response:
+    with run:
+        events = chat.everything(run)
+    done = events[-1]
+    if isinstance(done, Failed):
+        raise of_failure(done)
+    assert isinstance(done, Done)
+    said = content(events, shows_thinking=asked.shows_thinking)
+    response = jsonify(message(message_id(), run.model or asked.ask.model, said, done))
+    if done.usage_estimated:
+        response.headers[USAGE_HEADER] = ESTIMATED
+    return response
