@@ -6,7 +6,6 @@ port are those of the start, whatever the file says by then.
 
 import ctypes
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,13 +16,11 @@ from app import __version__
 from app.config import ConfigError
 from app.config.checks import exposure
 from app.connection import Limits
-from app.source import source
+from app.source import keys_of, source
 from app.worker import Worker
 from services.container import RUNS_FOLDER, database
 from services.descendants import become_subreaper, end_dead_instances, end_processes_of, instance_id
 from services.errors import ClinvkError, Problem
-from services.keys import read_keys
-from services.process import run_apart
 from services.run_folder import remove_dead_folders, remove_folder_of
 from services.sessions.errors import StoreError
 from services.sessions.store import SessionStore
@@ -61,7 +58,7 @@ def _on_starting(settings: Mapping[str, Any], arbiter: Any) -> None:
             refuse(f"gunicorn's {name} is {given}, the configuration makes it {settings[name]}: set it there alone")
     try:
         config = source.current()
-        _read_keys(config)
+        _check_keys(config)
     except ConfigError as error:
         refuse(str(error))
     _make_home(config.home)
@@ -114,7 +111,7 @@ def _reload(arbiter: Any, reload: Callable[[], None]) -> None:
     """HUP: new workers with the new configuration, if it can be used; else nothing changes."""
     try:
         config = source.read_again()
-        _read_keys(config)
+        _check_keys(config)
         problem = _exposed(arbiter, config)
     except ConfigError as error:
         problem = str(error)
@@ -125,13 +122,13 @@ def _reload(arbiter: Any, reload: Callable[[], None]) -> None:
     reload()
 
 
-def _read_keys(config: Config) -> None:
+def _check_keys(config: Config) -> None:
     """See that the workers will find the API keys; a worker that does not takes the arbiter down with it.
 
     Raises ConfigError.
     """
     try:
-        read_keys(config.server, lambda argv, timeout_s: run_apart(argv, os.environ, timeout_s))
+        keys_of(config)
     except ClinvkError as error:
         raise ConfigError([Problem("", error.message)]) from error
 

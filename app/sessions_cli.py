@@ -17,7 +17,7 @@ from pathlib import Path
 from app.config import ConfigError, load_config
 from app.hooks import EXIT_CONFIG
 from app.sessions_text import as_json, details, table, transcript
-from app.source import memory_bytes
+from app.source import keys_of, memory_bytes
 from services.container import database
 from services.errors import ClinvkError
 from services.sessions.errors import StoreError
@@ -80,6 +80,8 @@ def add_commands(
     importing.add_argument(
         "folder", metavar="FOLDER", nargs="?", type=Path, help="clinvoker's (default: our home folder)"
     )
+    whose = "whose they are to be: number 1, 2, … of the server's API keys (needed when there are several)"
+    importing.add_argument("--key", type=_positive, metavar="N", help=whose)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -179,11 +181,22 @@ def _clean(store: SessionStore, config: Config, arguments: argparse.Namespace) -
 
 def _import(store: SessionStore, config: Config, arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder or config.home / "sessions"
-    report = import_sessions(store, folder)
+    report = import_sessions(store, folder, owner=_owner(config, arguments.key))
     for broken in report.broken:
         _complain(f"{broken.path}: {broken.reason}")
     print(f"{folder}: {_counted(report.found, 'session')}, {report.added} new, {len(report.broken)} broken.")
     return EXIT_NOT_DONE if report.broken else 0
+
+
+def _owner(config: Config, number: int | None) -> str:
+    """Whose imported sessions are to be, so that a client can reach them.  Raises ClinvkError."""
+    owners = keys_of(config).owners
+    if number is None and len(owners) > 1:
+        message = f"{len(owners)} API keys are configured: say whose the sessions are to be, from 1 to {len(owners)}"
+        raise ClinvkError.field("--key", message)
+    if number is not None and number > len(owners):
+        raise ClinvkError.field("--key", f"there is no API key {number}: {len(owners) or 'none'} configured")
+    return owners[(number or 1) - 1] if owners else ""
 
 
 def _remove_folder(removed: Removed) -> int:

@@ -61,6 +61,7 @@ def details(session: Session, now_s: float) -> Iterator[str]:
         "copy of": session.parent_id,
         "CLI's id": session.cli_session_id,
         "run": session.run_id,
+        "key": session.owner,
         "prompt": session.initial_prompt,
     }
     size = max(map(len, told))

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from app.config import load_config
+from services.keys import Keys, read_keys
+from services.process import run_apart
 from services.settings import Config
 
 log = logging.getLogger("gunicorn.error")  # where gunicorn tells of its own work
@@ -58,6 +60,11 @@ def memory_bytes() -> int:
         except (OSError, ValueError):  # no such controller; "max"
             continue
     return total
+
+
+def keys_of(config: Config) -> Keys:
+    """The API keys, where no worker is there to read them.  Raises ClinvkError when they cannot be read."""
+    return read_keys(config.server, lambda argv, timeout_s: run_apart(argv, os.environ, timeout_s))
 
 
 def share_of_worker(config: Config) -> Config:

@@ -26,6 +26,11 @@ class Keys:
         """Whether a request needs a key."""
         return bool(self._digests)
 
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """What stands for each key in records and logs, in the order in which they are configured."""
+        return tuple(digest[:OWNER_CHARS] for digest in self._digests)
+
     def owner_of(self, presented: str) -> str:
         """What stands for the key in records and logs.
 

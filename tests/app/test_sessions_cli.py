@@ -14,6 +14,7 @@ import pytest
 from app.cli import main
 from app.sessions_text import age, cost, short_ids
 from services.events import TokenUsage
+from services.keys import Keys
 from services.sessions.records import Claim, Ending, NewSession, Session, Status, TurnText
 from services.sessions.store import SessionStore
 from tests.app.conftest import GUNICORN
@@ -316,6 +317,51 @@ def test_import_tells_of_broken_files(typed: Terminal, store: SessionStore, tmp_
     assert store.count() == 1
     put(old / "sessions", "broken", {"id": "broken", "backend": "codex"})
     assert typed("import", str(old)).out == f"{old}: 2 sessions, 1 new, 0 broken.\n"
+
+
+def owner_of(key: str) -> str:
+    return Keys([key]).owner_of(key)
+
+
+def test_what_is_imported_belongs_to_the_only_key(
+    typed: Terminal, store: SessionStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLINVK_API_KEYS", "first-key")
+    put(folder / "sessions", "session-1", {"id": "session-1", "backend": "codex"})
+    assert typed("import").out == f"{folder}/sessions: 1 session, 1 new, 0 broken.\n"
+    assert store.get("session-1", owner_of("first-key")).backend == "codex"
+    assert f"key       {owner_of('first-key')}" in typed("show", "session-1").out
+
+
+def test_of_several_keys_the_import_is_told_one(
+    typed: Terminal, store: SessionStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLINVK_API_KEYS", "first-key,second-key")
+    put(folder / "sessions", "session-1", {"id": "session-1", "backend": "codex"})
+    told = "clinvk: --key: 2 API keys are configured: say whose the sessions are to be, from 1 to 2\n"
+    assert typed("import") == Typed(1, "", told)
+    told = "clinvk: --key: there is no API key 3: 2 configured\n"
+    assert typed("import", "--key", "3") == Typed(1, "", told)
+    assert store.count() == 0
+    assert typed("import", "--key", "2").code == 0
+    assert store.get("session-1", owner_of("second-key")).backend == "codex"
+
+
+def test_without_keys_there_is_none_to_name(typed: Terminal, folder: Path) -> None:
+    put(folder / "sessions", "session-1", {"id": "session-1", "backend": "codex"})
+    done = typed("import", "--key", "1")
+    assert done == Typed(1, "", "clinvk: --key: there is no API key 1: none configured\n")
+
+
+def test_keys_that_cannot_be_read_stop_the_import(
+    typed: Terminal, store: SessionStore, folder: Path, tmp_path: Path
+) -> None:
+    put(folder / "sessions", "session-1", {"id": "session-1", "backend": "codex"})
+    (folder / "config.yaml").write_text("server: {api_keys_file: /nowhere/keys}")
+    done = typed("import")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("clinvk: the API keys cannot be read from server.api_keys_file /nowhere/keys")
+    assert store.count() == 0
 
 
 def test_import_from_nowhere(typed: Terminal, folder: Path) -> None:
