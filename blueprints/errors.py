@@ -39,6 +39,10 @@ CODE_OF_STATUS = {
 USUAL_RETRY_AFTER_S = {ErrorCode.RATE_LIMITED: 30, ErrorCode.OVERLOADED: 10}
 """When nobody has said how long it will last."""
 
+IN_VAIN = {ErrorCode.UNAUTHORIZED, ErrorCode.BACKEND_UNAVAILABLE, ErrorCode.INTERNAL}
+"""What no client must try again by itself: Claude Code would try a wrong key for minutes, the SDKs a CLI that is not
+installed; and after a fault of ours nobody knows what has run."""
+
 
 class ProblemItemSchema(ma.Schema):
     """One field at fault."""
@@ -90,7 +94,7 @@ class ErrorResponses:
             response.headers["Retry-After"] = str(retry_after_s)
         if error.code is ErrorCode.UNAUTHORIZED:
             response.headers["WWW-Authenticate"] = "Bearer"
-        if error.ran or error.code is ErrorCode.UNAUTHORIZED:  # Claude Code would try a wrong key for minutes
+        if error.ran or error.code in IN_VAIN:
             response.headers["X-Should-Retry"] = "false"
         return response
 
