@@ -30,8 +30,8 @@ FEATURES = (
 )
 
 BOUNDLESS_TOKENS = 10**12
-"""A context window that nothing fills.  codex would sum up what it holds to be too long, and ask the model with that in
-place of the conversation; so the provider is the judge of the length, and a conversation reaches it whole or fails."""
+"""codex then lets a model have the largest context window that it can have.  What codex holds to be longer it would sum
+up, and ask the model with that in place of the conversation, which is a failure here."""
 
 SETTINGS: Mapping[str, Any] = {
     "agents": {"enabled": False},

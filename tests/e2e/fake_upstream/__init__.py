@@ -22,6 +22,7 @@ needs no side channel:
     FAKE:tool            ask for a shell call (FAKE:cmd="…", default "echo from-the-tool"), answer after it
     FAKE:read            ask for a file read (FAKE:path, default "/etc/hostname"), answer after it
     FAKE:loop            ask for a shell call after every result, for ever
+    FAKE:efforts="low high"   refuse to reason with any other effort (OpenAI's)
     FAKE:truncate        stop with "max tokens"
     FAKE:json            the answer is a small JSON object
     FAKE:n=20            number of text deltas (default 3)

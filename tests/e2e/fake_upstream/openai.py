@@ -42,8 +42,17 @@ class OpenAI(Answer):
         head = {"id": self.ident, "object": "response", "created_at": int(time.time()), "model": self.turn.model}
         return {**head, "status": status, "output": [], **fields}
 
+    def refuse_effort(self, known: str) -> None:
+        effort = self.turn.effort
+        text = f"Unsupported value: '{effort}' is not supported with the '{self.turn.model}' model. Supported: {known}."
+        error = {"message": text, "type": "invalid_request_error", "param": "reasoning.effort"}
+        self.wire.send_json({"error": {**error, "code": "unsupported_value"}}, 400)
+
     def stream(self) -> None:
         turn = self.turn
+        if turn.has("efforts") and turn.effort not in turn.words.text("efforts").split():
+            self.refuse_effort(turn.words.text("efforts"))
+            return
         self.begin()
         self.send("response.created", response=self.response("in_progress"))
         items: list[Json] = [self.think()] if turn.has("think") else []
@@ -97,6 +106,9 @@ class OpenAI(Answer):
         if "exec" in tools:  # "code mode": one free-form tool that takes JavaScript
             script = f"const r = await tools.exec_command({json.dumps({'cmd': command})}); text(r.output);"
             return {**call, "type": "custom_tool_call", "name": "exec", "input": script}
+        if "apply_patch" in tools:
+            patch = f"*** Begin Patch\n*** Add File: {self.turn.path()}\n+hello\n*** End Patch\n"
+            return {**call, "type": "custom_tool_call", "name": "apply_patch", "input": patch}
         return {**call, "name": "shell", "arguments": json.dumps({"command": ["sh", "-c", command]})}
 
     def say(self, index: int) -> tuple[Json, int]:

@@ -27,6 +27,7 @@ class Turn:
     system: str = ""
     tool_result: str | None = None
     tools: tuple[str, ...] = ()
+    effort: str = ""
     wants_json: bool = False
     history: tuple[tuple[str, str], ...] = ()
     always: str = ""
@@ -121,6 +122,15 @@ def anthropic_turn(body: Json, always: str = "") -> Turn:
     )
 
 
+def openai_tools(body: Json) -> Iterator[Json]:
+    """The tools of a request; for some models codex has them among the messages, in namespaces."""
+    yield from body.get("tools") or []
+    for item in body.get("input") or []:
+        if isinstance(item, dict) and item.get("type") == "additional_tools":
+            for tool in item["tools"]:
+                yield from tool["tools"] if tool["type"] == "namespace" else [tool]
+
+
 def openai_turn(body: Json, always: str = "") -> Turn:
     given = body.get("input") or []
     items: Sequence[Json] = [{"role": "user", "content": given}] if isinstance(given, str) else given
@@ -140,7 +150,8 @@ def openai_turn(body: Json, always: str = "") -> Turn:
         turns=len(asked),
         system="\n".join([body.get("instructions") or "", *developer]),
         tool_result=text_of(result) if isinstance(result, list) else result,
-        tools=tuple(str(tool.get("name") or tool.get("type")) for tool in body.get("tools") or []),
+        tools=tuple(str(tool.get("name") or tool.get("type")) for tool in openai_tools(body)),
+        effort=(body.get("reasoning") or {}).get("effort") or "",
         wants_json=bool(((body.get("text") or {}).get("format") or {}).get("schema")),
         history=tuple(history),
         always=always,
