@@ -1,4 +1,7 @@
-"""``codex app-server``: JSON-RPC in lines; it talks in the thread it was last told of."""
+"""``codex app-server``: JSON-RPC in lines; it talks in the thread it was last told of.
+
+What its model would be asked stands in the diary, as ``model``.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import json
 import os
 from collections import deque
 
+from tests.fake_cli.codex_settings import ConfigError, user_config
 from tests.fake_cli.codex_threads import Thread
 from tests.fake_cli.dialect import Dialect
 from tests.fake_cli.script import Asked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 KINDS = {401: "unauthorized", 403: "unauthorized", 404: "modelNotFound", 429: "usageLimitExceeded"}
@@ -27,7 +32,8 @@ class Codex(Dialect):
         self.questions: deque[str] = deque()
         self.threads: dict[str, Thread] = {}
         self.thread = Thread.start({}, "")
-        self.added = ""
+        self.experimental = False
+        self.effort = ""
         self.item = ""
         self.said: list[str] = []
         self.decision = ""
@@ -39,14 +45,10 @@ class Codex(Dialect):
             self.hear(line)
             while self.questions:
                 thread = self.thread
-                self.ask(
-                    Asked(
-                        self.questions.popleft(),
-                        model=thread.kept["model"],
-                        system=thread.system,
-                        turn=thread.kept["turns"],
-                    )
-                )
+                told = {"system": thread.system, "messages": thread.sent, "tools": thread.tools}
+                self.terminal.note("model", **told, effort=self.effort)
+                model, turn = thread.kept["model"], len(thread.asked)
+                self.ask(Asked(self.questions.popleft(), model=model, system=thread.system, turn=turn))
             self.terminal.flush()
         return 0
 
@@ -69,32 +71,37 @@ class Codex(Dialect):
 
     def request(self, ident: Any, method: str, params: dict[str, Any]) -> None:
         self.terminal.note("request", method=method)
+        if "environments" in params and not self.experimental:
+            self.refuse(ident, f"{method}.environments requires experimentalApi capability")
+            return
         match method:
             case "initialize":
+                self.experimental = params.get("capabilities", {}).get("experimentalApi", False)
                 self.reply(ident, userAgent="fake/0.169.0", codexHome="/nowhere", platformFamily="unix")
+            case "config/read":
+                self.reply(ident, config=user_config())
             case "thread/start":
-                self.opened(ident, Thread.start(params, os.getcwd()))
+                self.open(ident, lambda: Thread.start(params, os.getcwd()))
             case "thread/resume" | "thread/read" | "thread/fork" | "thread/delete":
                 self.on_kept(ident, method, params)
             case "thread/inject_items":
                 self.thread = self.threads.get(params["threadId"], self.thread)
                 for item in params["items"]:
-                    words = "".join(part["text"] for part in item["content"])
-                    if item["role"] == "user":
-                        self.added = words
-                    else:
-                        self.thread.kept["developer"] += words
+                    self.thread.add(item["role"], "".join(part["text"] for part in item["content"]))
                 self.reply(ident)
             case "turn/start":
                 self.thread = self.threads.get(params["threadId"], self.thread)
                 self.thread.kept["turns"] += 1
                 self.reply(ident, turn=self.turn("inProgress"))
-                self.questions.append("".join(part.get("text", "") for part in params["input"]) or self.added)
+                for part in params["input"]:
+                    self.thread.add("user", part["text"])
+                self.effort = params.get("effort", "")
+                self.questions.append(self.thread.asked[-1])
             case "turn/interrupt":
                 self.interrupted = True
                 self.reply(ident)
             case _:
-                self.terminal.json({"id": ident, "error": {"code": -32601, "message": f"no method {method}"}})
+                self.refuse(ident, f"no method {method}", -32601)
         self.terminal.flush()
 
     def on_kept(self, ident: Any, method: str, params: dict[str, Any]) -> None:
@@ -102,12 +109,11 @@ class Codex(Dialect):
         thread = Thread.find(params["threadId"])
         if thread is None:
             words = "thread not loaded:" if method == "thread/read" else "no rollout found for thread id"
-            self.terminal.json({"id": ident, "error": {"code": -32600, "message": f"{words} {params['threadId']}"}})
+            self.refuse(ident, f"{words} {params['threadId']}")
             return
         match method:
             case "thread/resume":
-                thread.open(params)
-                self.opened(ident, thread)
+                self.open(ident, lambda: thread.reopen(params))
             case "thread/read":
                 self.reply(ident, thread=thread.about())
             case "thread/fork":
@@ -117,6 +123,12 @@ class Codex(Dialect):
             case "thread/delete":
                 thread.delete()
                 self.reply(ident)
+
+    def open(self, ident: Any, thread: Callable[[], Thread]) -> None:
+        try:
+            self.opened(ident, thread())
+        except ConfigError as error:
+            self.refuse(ident, str(error))
 
     def opened(self, ident: Any, thread: Thread) -> None:
         self.threads[thread.ident] = thread
@@ -128,6 +140,9 @@ class Codex(Dialect):
 
     def reply(self, ident: Any, **result: Any) -> None:
         self.terminal.json({"id": ident, "result": result})
+
+    def refuse(self, ident: Any, message: str, code: int = -32600) -> None:
+        self.terminal.json({"id": ident, "error": {"code": code, "message": message}})
 
     def notify(self, method: str, **params: Any) -> None:
         self.terminal.json({"method": method, "params": params})
@@ -194,6 +209,7 @@ class Codex(Dialect):
 
     def finish(self) -> None:
         self.completed("agentMessage", "msg_1", text="".join(self.said))
+        self.thread.add("assistant", "".join(self.said))
         self.notify("thread/tokenUsage/updated", **self.place(), tokenUsage=self.thread.used())
         self.thread.save()
         self.notify("turn/completed", threadId=self.thread.ident, turn=self.turn("completed"))

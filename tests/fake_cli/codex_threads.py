@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 
+from tests.fake_cli.codex_settings import home, memory, tools
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -23,11 +25,13 @@ class Thread:
 
     def __init__(self, kept: dict[str, Any]) -> None:
         self.kept = kept
+        self.tools: list[str] = []
         self.ident: str = kept["id"]
 
     @classmethod
     def start(cls, params: dict[str, Any], folder: str) -> Thread:
         fresh = {"id": _new_id(), "model": "codex-fake", "cwd": folder, "turns": 0, "responses": 0, "base": "", **MODES}
+        fresh |= {"instructions": memory(), "said": []}
         fresh["ephemeral"] = bool(params.get("ephemeral"))
         fresh["developer"] = params.get("developerInstructions") or ""
         thread = cls(fresh)
@@ -44,7 +48,8 @@ class Thread:
             return None
 
     def open(self, params: dict[str, Any]) -> None:
-        """Take over what is named, and leave the rest as it was."""
+        """Take over what is named, and leave the rest as it was.  Raises ConfigError."""
+        self.tools = tools(params.get("config") or {})
         names = {"model": "model", "cwd": "cwd", "approvalPolicy": "approvalPolicy", "baseInstructions": "base"}
         for name, mine in names.items():
             self.kept[mine] = params.get(name) or self.kept[mine]
@@ -52,9 +57,15 @@ class Thread:
             params.get("sandbox") or params.get("permissions", "").lstrip(":") or self.kept["sandbox"]
         )
 
+    def reopen(self, params: dict[str, Any]) -> Thread:
+        """The same, opened once more."""
+        self.open(params)
+        return self
+
     def copy(self, params: dict[str, Any]) -> Thread:
         """Another thread with the same history; the model is the default one's."""
-        copied = Thread({**self.kept, "id": _new_id(), "model": "codex-fake"})
+        said = [*self.kept["said"]]
+        copied = Thread({**self.kept, "id": _new_id(), "model": "codex-fake", "said": said})
         copied.open(params)
         return copied
 
@@ -67,6 +78,24 @@ class Thread:
 
     def delete(self) -> None:
         os.unlink(_path(self.ident))
+
+    def add(self, role: str, text: str) -> None:
+        """Put a message into it."""
+        if role == "developer":
+            self.kept["developer"] += text
+        else:
+            self.kept["said"].append([role, text])
+
+    @property
+    def asked(self) -> list[str]:
+        """The messages of the user's."""
+        return [text for role, text in self.kept["said"] if role == "user"]
+
+    @property
+    def sent(self) -> list[list[str]]:
+        """What the model gets to see of it: who said what."""
+        instructions = self.kept["instructions"]
+        return [*([["user", instructions]] if instructions else []), *self.kept["said"]]
 
     @property
     def system(self) -> str:
@@ -102,7 +131,7 @@ def _new_id() -> str:
 
 
 def _folder() -> str:
-    return os.path.join(os.environ["HOME"], ".codex", "sessions")
+    return os.path.join(home(), "sessions")
 
 
 def _path(ident: str) -> str:
