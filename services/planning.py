@@ -48,7 +48,8 @@ class Plan:
     def ignored(self) -> tuple[str, ...]:
         """What was asked for of the sampling and ``max_tokens`` and does not act, by name."""
         asked = (*self.prompt.sampling.given, *(("max_tokens",) if self.prompt.max_tokens else ()))
-        return tuple(name for name in asked if name not in self.backend.honours)
+        honoured = self.backend.honoured(self.options)
+        return tuple(name for name in asked if name not in honoured)
 
 
 class Planner:

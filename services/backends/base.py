@@ -256,6 +256,10 @@ class Backend(ABC):
     def spawn(self, options: Options) -> Spawn:
         """What to start for a prompt with these options; what cannot be honoured is in ``warnings``."""
 
+    def honoured(self, options: Options) -> frozenset[str]:  # noqa: ARG002 - most CLIs do it with any model
+        """What of :attr:`honours` acts with these options, by name."""
+        return self.honours
+
     def objection(self, prompt: str) -> str:  # noqa: ARG002 - most CLIs take any text
         """Why the CLI cannot be given this prompt as text and nothing but text; "" when it can."""
         return ""

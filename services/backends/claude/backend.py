@@ -6,8 +6,9 @@ from services.backends.base import Backend, Conversation, Errand, Options, Spawn
 from services.backends.claude.conversation import ClaudeConversation
 from services.backends.claude.failures import LOGIN_HINT
 from services.backends.claude.options import EXTRA_FLAGS, environment, guards, split_extra
+from services.backends.claude.sampling import HONOURS, honoured
 from services.backends.claude.traces import NAMED_BY_SESSION, is_session_id
-from services.backends.claude.wire import question, silence, variables
+from services.backends.claude.wire import question, settings, silence
 from services.settings import ApprovalMode
 
 COMMAND = (
@@ -19,6 +20,9 @@ COMMAND = (
     "--include-partial-messages",
 )  # fmt: skip
 """What every run has: ``--verbose`` is a condition of stream-json, and stays silent otherwise."""
+
+NOTHING_BUT_A_MODEL = ("--tools=", "--strict-mcp-config", "--setting-sources=")
+"""No tool, no MCP server, no settings file: no hook, plugin, memory or output style, but no login from there either."""
 
 PERMISSION_MODES: dict[ApprovalMode, str] = {"auto": "acceptEdits", "none": "dontAsk", "always": "default"}
 
@@ -52,17 +56,23 @@ class ClaudeBackend(Backend):
     tested_version = "2.1.197"
     can_resume = True
     folder_bound = True
+    honours = HONOURS
+    takes_messages = True
 
     def spawn(self, options: Options) -> Spawn:
-        """The command for these options; the system prompt and ``max_tokens`` are told to the process later."""
+        """The command for these options; what depends on the prompt is told to the process later."""
         return Spawn(
             argv=(*COMMAND, *_flags(options)),
             cwd=options.workdir,
             environment=environment(options),
-            opening=variables(guards(options)),
+            opening=settings(guards(options)),
             leftovers=() if options.keep_session or options.resume else NAMED_BY_SESSION,
-            warnings=(NO_SANDBOX,) if options.sandbox_mode != "default" else (),
+            warnings=(NO_SANDBOX,) if options.sandbox_mode != "default" and not options.as_model else (),
         )
+
+    def honoured(self, options: Options) -> frozenset[str]:
+        """What acts with the model that is asked: each refuses something, which is then not sent."""
+        return honoured(options)
 
     def conversation(self, options: Options, prompt: str) -> Conversation:
         """A conversation that asks this prompt."""
@@ -86,13 +96,15 @@ def _flags(options: Options) -> list[str]:
         flags.append(f"--resume={options.resume}")
     if options.model:
         flags.append(f"--model={options.model}")
+    if options.as_model:
+        return [*flags, *NOTHING_BUT_A_MODEL, *split_extra(options).flags]
     if options.approval_mode != "default":
         flags.append(f"--permission-mode={PERMISSION_MODES[options.approval_mode]}")
     if options.max_turns:
         flags.append(f"--max-turns={options.max_turns}")
     if options.allowed_tools is not None:
         flags.extend(_tool_flags(options.allowed_tools))
-    return [*flags, *split_extra(options.extra).flags]
+    return [*flags, *split_extra(options).flags]
 
 
 def _tool_flags(allowed: tuple[str, ...]) -> list[str]:

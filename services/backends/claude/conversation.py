@@ -1,6 +1,7 @@
 """One run with one claude process."""
 
 import signal
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,10 @@ from services.backends.base import Conversation, Options, Phase
 from services.backends.claude.accounts import Accounts
 from services.backends.claude.answer import NO_EVENTS, Answer, tool_use
 from services.backends.claude.failures import Retries, classify, explain, reason_of
-from services.backends.claude.options import limits, system_prompts
-from services.backends.claude.wire import control, refusal, variables
+from services.backends.claude.history import parts
+from services.backends.claude.options import system_prompts
+from services.backends.claude.sampling import requests
+from services.backends.claude.wire import control, refusal
 from services.backends.lenient import NOTHING, count, items, mapping, number, parse_object, text
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Progress, StopReason, ToolResult, Usage
@@ -20,12 +23,14 @@ UNPARSED_BYTES = 2000
 
 
 class ClaudeConversation(Conversation):
-    """Says one message and listens until claude's ``result``."""
+    """Says one message, after those before it, and listens until claude's ``result``."""
 
     def __init__(self, options: Options, message: bytes) -> None:
         super().__init__()
         self._options = options
         self._message = message
+        self._parts: deque[bytes] = deque()
+        self._introduced: Init | None = None
         self._model = options.model
         self._answer = Answer()
         self._accounts = Accounts()
@@ -48,12 +53,12 @@ class ClaudeConversation(Conversation):
     # ------------------------------------------------------------------ speaking
 
     def start(self) -> None:
-        """Queue the system prompts, the limit and the message; claude takes them in order, no answer is waited for."""
+        """Queue the system prompts, how to ask the model and what is said first; claude takes them in order."""
         if prompts := system_prompts(self._options):
             self.send(control("initialize", **prompts))
-        if values := limits(self._options):
-            self.send(variables(values))
-        self.send(self._message)
+        self.send(requests(self._options))
+        self._parts.extend(parts(self._options.messages, self._message))
+        self.send(self._parts.popleft())
 
     def interrupt(self) -> signal.Signals:
         """SIGINT: it also ends the shells of claude's tools, and works when claude does not read its stdin."""
@@ -126,11 +131,19 @@ class ClaudeConversation(Conversation):
     def _on_system(self, line: Mapping[str, Any]) -> Sequence[Event]:
         match line.get("subtype"):
             case "init":
-                self._model = text(line.get("model")) or self._model
-                return [Init(self._model, text(line.get("session_id")))]
+                return self._on_init(line)
             case "api_retry":
                 return self._on_retry(line)
         return NO_EVENTS
+
+    def _on_init(self, line: Mapping[str, Any]) -> Sequence[Event]:
+        """It introduces itself anew before each message."""
+        self._model = text(line.get("model")) or self._model
+        init = Init(self._model, text(line.get("session_id")))
+        if init == self._introduced:
+            return NO_EVENTS
+        self._introduced = init
+        return [init]
 
     def _on_retry(self, line: Mapping[str, Any]) -> Sequence[Event]:
         """The provider failed, and claude is going to ask again."""
@@ -156,10 +169,12 @@ class ClaudeConversation(Conversation):
     # ------------------------------------------------------------------ ending
 
     def _on_result(self, line: Mapping[str, Any]) -> Sequence[Event]:
-        """The last word on the prompt."""
+        """The last word on a message: on the prompt, or on one before it."""
+        failed = line.get("is_error") is True or line.get("subtype") != "success"
+        if self._parts and not failed:
+            return self._on_taken(line)
         self.phase = Phase.SETTLED
         self.stdin_done = True
-        failed = line.get("is_error") is True or line.get("subtype") != "success"
         stop_reason = self._stop_reason(line)
         if failed and stop_reason not in ("max_tokens", "refusal"):
             status = count(line.get("api_error_status")) or None
@@ -171,6 +186,14 @@ class ClaudeConversation(Conversation):
         self._outcome = Done(self._accounts.settle(line), cost_usd, turns, stop_reason=stop_reason)
         if stop_reason == "refusal" or not (self._answer.said_anything or stop_reason == "max_tokens"):
             return self._answer.add(text(line.get("result")))
+        return NO_EVENTS
+
+    def _on_taken(self, line: Mapping[str, Any]) -> Sequence[Event]:
+        """A message before the prompt has its place in the conversation: what comes next can be said."""
+        if words := text(line.get("result")):
+            self._give_up(f"it did not take an earlier message as one: {words}")
+        else:
+            self.send(self._parts.popleft())
         return NO_EVENTS
 
     def _stop_reason(self, line: Mapping[str, Any]) -> StopReason:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from services.backends.base import Options
 
+MODEL_FLAG = "--model"
 SYSTEM_FLAG = "--system-prompt"
 APPEND_FLAG = "--append-system-prompt"
 EXTRA_FLAGS = {
@@ -22,6 +23,12 @@ EXTRA_FLAGS = {
     "--max-budget-usd": True,
 }
 """What a request may add in ``extra``, and whether a value follows."""
+FLAGS_OF_A_MODEL = {"--betas", "--effort", "--fallback-model", "--max-budget-usd", "--model", "--settings"}
+"""What counts of the extra flags where claude is a model: the others are about its tools and what it tells the model.
+
+``--settings`` is how an operator's own login (``apiKeyHelper``, ``env``) gets past the settings files, which are not
+read then.
+"""
 
 Variables = tuple[tuple[str, str], ...]
 
@@ -38,17 +45,12 @@ def guards(options: Options) -> Variables:
 def environment(options: Options) -> Variables:
     """The environment of the process.
 
-    claude would keep a memory for a folder that nobody comes back to once the run or its session is gone.
+    claude would keep a memory for a folder that nobody comes back to once the run or its session is gone.  A model has
+    none, and reads no ``CLAUDE.md``, not even that of the machine's administrator.
     """
-    forgetful = (("CLAUDE_CODE_DISABLE_AUTO_MEMORY", "1"),) if options.is_private else ()
-    return (*guards(options), *forgetful, ("DISABLE_AUTOUPDATER", "1"))
-
-
-def limits(options: Options) -> Variables:
-    """The variables that depend on the prompt, with the guards, whose place they take; none when nothing is limited."""
-    if not options.max_tokens:
-        return ()
-    return (*guards(options), ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", str(options.max_tokens)))
+    forgetful = (("CLAUDE_CODE_DISABLE_AUTO_MEMORY", "1"),) if options.is_private or options.as_model else ()
+    unread = (("CLAUDE_CODE_DISABLE_CLAUDE_MDS", "1"),) if options.as_model else ()
+    return (*guards(options), *forgetful, *unread, ("DISABLE_AUTOUPDATER", "1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,16 @@ class Extra:
     append_system_prompt: str = ""
 
 
-def split_extra(words: Sequence[str]) -> Extra:
-    """Sort extra flags, given as ``--flag value`` or ``--flag=value``.
+def split_extra(options: Options) -> Extra:
+    """Sort the extra flags, given as ``--flag value`` or ``--flag=value``.
 
     Those of a request were checked before; those of the configuration may be any, also with several values.
     """
     flags: list[str] = []
     prompts = {SYSTEM_FLAG: "", APPEND_FLAG: ""}
-    for flag, value in _pairs(words):
+    for flag, value in _pairs(options.extra):
+        if options.as_model and flag not in FLAGS_OF_A_MODEL:
+            continue
         if flag in prompts:
             prompts[flag] = value
         else:
@@ -93,9 +97,15 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield flag, ""
 
 
+def model_of(options: Options) -> str:
+    """The model that is asked, "" for claude's default: of several flags the last one counts."""
+    models = [value for flag, value in _pairs(options.extra) if flag == MODEL_FLAG]
+    return models[-1] if models else options.model
+
+
 def system_prompts(options: Options) -> dict[str, str]:
     """The fields of the ``initialize`` request that set the system prompt; none when there is nothing to say."""
-    extra = split_extra(options.extra)
+    extra = split_extra(options)
     replacing = extra.system_prompt or options.system_prompt
     appended = "\n\n".join(filter(None, (options.append_system_prompt, extra.append_system_prompt)))
     fields = {"systemPrompt": replacing, "appendSystemPrompt": appended}

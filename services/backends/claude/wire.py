@@ -21,9 +21,9 @@ def refusal(request_id: str) -> bytes:
     return line({"type": "control_response", "response": response})
 
 
-def variables(values: Iterable[tuple[str, str]]) -> bytes:
+def settings(variables: Iterable[tuple[str, str]], **more: object) -> bytes:
     """Set variables of claude's environment, over any settings file, in place of those that were set so before."""
-    return control("apply_flag_settings", settings={"env": dict(values)})
+    return control("apply_flag_settings", settings={"env": dict(variables), **more})
 
 
 def silence() -> bytes:
@@ -32,6 +32,21 @@ def silence() -> bytes:
 
 
 def question(prompt: str) -> bytes:
-    """The prompt.  A text that begins with a slash is a command to claude; behind a newline it is a text."""
-    content = f"\n{prompt}" if prompt.startswith("/") else prompt
-    return line({"type": "user", "message": {"role": "user", "content": content}})
+    """The prompt."""
+    return line({"type": "user", "message": _users(prompt)})
+
+
+def remark(text: str) -> bytes:
+    """An earlier message of the user's, which is not to be answered: claude says an empty ``result`` to it."""
+    return line({"type": "user", "shouldQuery": False, "message": _users(text)})
+
+
+def answer(text: str) -> bytes:
+    """An earlier answer of the model's."""
+    content = [{"type": "text", "text": text}]
+    return line({"type": "assistant", "message": {"role": "assistant", "content": content}})
+
+
+def _users(text: str) -> Mapping[str, str]:
+    """A text of the user's.  One that begins with a slash is a command to claude; behind a newline it is a text."""
+    return {"role": "user", "content": f"\n{text}" if text.startswith("/") else text}

@@ -364,9 +364,9 @@ def test_a_system_prompt_of_the_extra_flags_wins() -> None:
 
 
 def test_max_tokens_is_told_after_the_start() -> None:
-    request, _ = sent(talk(replace(PLAIN, max_tokens=555)))
+    request, _ = sent(talk(replace(PLAIN, max_tokens=5555)))
     assert request["request"]["subtype"] == "apply_flag_settings"
-    assert request["request"]["settings"]["env"]["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "555"
+    assert request["request"]["settings"]["env"]["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "5555"
 
 
 @pytest.mark.parametrize("request_id", ["initialize", "apply_flag_settings"])
@@ -429,7 +429,7 @@ def test_attachments_are_off_where_no_file_can_switch_them_on() -> None:
 
 
 def test_a_limit_does_not_take_the_place_of_the_guard() -> None:
-    request, _ = sent(talk(replace(PLAIN, max_tokens=5)))
+    request, *_ = sent(talk(replace(PLAIN, max_tokens=5)))
     assert GUARD in request["request"]["settings"]["env"].items()
 
 
