@@ -1,6 +1,6 @@
 """What the chat APIs share: from a conversation and the headers of its request to a run, and what is told of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ from blueprints.context import services
 from blueprints.requests import client_fd, owner
 from services.chat import AS_USUAL, ChatMessage, Sampling, merged
 from services.deadline import Deadline
-from services.errors import ClinvkError, ErrorCode, Problem
+from services.errors import ClinvkError, ErrorCode
 from services.estimate import tokens_of_messages
 from services.events import Event, Message, Thinking
 from services.prompts import Prompt
@@ -28,7 +28,6 @@ IGNORED = "X-Clinvk-Ignored"
 
 NAMES = {
     "backend": "model",
-    "prompt": "messages",
     "workdir": WORKDIR,
     "approval_mode": APPROVAL,
     "sandbox_mode": SANDBOX,
@@ -43,13 +42,14 @@ Word = TypeVar("Word", bound=str)
 class Ask:
     """What a client asks of a chat API.
 
-    ``messages`` has at least one, and the last one is the user's.  ``ignored`` names the fields of the request that
-    were accepted and do nothing.
+    ``messages`` has at least one, and the last one is the user's; ``location`` is where its text stands in the request.
+    ``ignored`` names the fields of the request that were accepted and do nothing.
     """
 
     model: str
     system: str
     messages: tuple[ChatMessage, ...]
+    location: str = "messages"
     max_tokens: int = 0
     sampling: Sampling = AS_USUAL
     stop: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ def start(ask: Ask, default_backend: str = "") -> Running:
     try:
         run = services().sessions.start(prompt, client_fd=client_fd(), deadline=deadline)
     except ClinvkError as error:
-        raise _renamed(error) from error
+        raise _renamed(error, NAMES | {"prompt": ask.location}) from error
     if not ask.stop:
         return run
     return StopAt(run, ask.stop, input_tokens=input_tokens(ask))
@@ -104,7 +104,9 @@ def headers(run: Running, ask: Ask, names: Mapping[str, str]) -> dict[str, str]:
 
     ``names`` are the dialect's for the fields of Sampling, "" for one that the request did not have.
     """
-    ignored = dict.fromkeys(filter(None, (*ask.ignored, *(names.get(name, name) for name in run.ignored))))
+    unused = () if _wants_agent() else (name.lower() for name in (APPROVAL, SANDBOX) if name in request.headers)
+    sampling = (names.get(name, name) for name in run.ignored)
+    ignored = dict.fromkeys(filter(None, (*ask.ignored, *sampling, *unused)))
     told = {RUN: run.run_id, SESSION: run.session_id, IGNORED: ", ".join(ignored)}
     return {name: value for name, value in told.items() if value}
 
@@ -138,14 +140,10 @@ def _word(header: str, words: Sequence[Word]) -> Word:
     raise ClinvkError.field(header, f"must be one of {', '.join(words)}, not {value[:40]!r}")
 
 
-def _renamed(error: ClinvkError) -> ClinvkError:
+def _renamed(error: ClinvkError, names: Mapping[str, str]) -> ClinvkError:
     """The error with the names that a prompt's fields have in a chat API."""
     if not error.problems:
         return error
-    problems = tuple(_named(error.problems))
+    problems = tuple(replace(one, location=names.get(one.location, one.location)) for one in error.problems)
     message = "; ".join(f"{problem.location}: {problem.message}" for problem in problems)
     return ClinvkError(error.code, message, problems=problems, retry_after_s=error.retry_after_s, ran=error.ran)
-
-
-def _named(problems: Iterable[Problem]) -> Iterable[Problem]:
-    return (replace(problem, location=NAMES.get(problem.location, problem.location)) for problem in problems)

@@ -35,7 +35,7 @@ KINDS: dict[ErrorCode, tuple[str, str | None]] = {
     ErrorCode.RATE_LIMITED: ("rate_limit_error", "rate_limit_exceeded"),
     ErrorCode.BACKEND_FAILED: ("api_error", "backend_failed"),
     ErrorCode.BACKEND_AUTH_FAILED: ("api_error", "backend_auth_failed"),
-    ErrorCode.BACKEND_UNAVAILABLE: ("server_error", "backend_unavailable"),
+    ErrorCode.BACKEND_UNAVAILABLE: ("server_error", "overloaded"),
     ErrorCode.OVERLOADED: ("server_error", "overloaded"),
     ErrorCode.TIMEOUT: ("server_error", "timeout"),
     ErrorCode.INTERNAL: ("api_error", "internal"),

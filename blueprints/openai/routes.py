@@ -13,7 +13,7 @@ from blueprints.openai.errors import OpenAIErrorSchema
 from blueprints.openai.schemas import ChatRequest, ChatSchema
 from blueprints.openai.translate import ChunkWriter, completion
 from blueprints.streaming import stream_run
-from services.errors import ClinvkError, ErrorCode
+from services.errors import ClinvkError, ErrorCode, Problem
 from services.events import Done, Failed
 from services.models import ModelEntry
 from services.running import Running
@@ -26,8 +26,6 @@ blueprint = Blueprint(
     errors=OpenAIErrorSchema,
 )
 
-NAMES = {"effort": "reasoning_effort", "thinking_tokens": "reasoning_effort"}
-"""What the request calls that which :class:`~services.chat.Sampling` calls otherwise."""
 USAGE_HEADER = "X-Clinvk-Usage"
 CREATED = 1_735_689_600
 """When a model was made, in Unix seconds, is not known here: one fixed moment for all."""
@@ -50,7 +48,7 @@ def chat_completions(asked: ChatRequest) -> Response:
     """
     run = chat.start(asked.ask)
     response = _streamed(run, asked) if asked.stream else _whole(run, asked)
-    response.headers.update(chat.headers(run, asked.ask, NAMES))
+    response.headers.update(chat.headers(run, asked.ask, asked.names))
     return response
 
 
@@ -68,7 +66,7 @@ def model(model_id: str) -> dict[str, Any]:
     entry = services().models.entry(model_id)
     if entry is None:
         message = f"there is no model {model_id[:100]!r}: GET /openai/v1/models lists them"
-        raise ClinvkError(ErrorCode.UNKNOWN_MODEL, message)
+        raise ClinvkError(ErrorCode.UNKNOWN_MODEL, message, problems=(Problem("model", message),))
     return _described(entry)
 
 

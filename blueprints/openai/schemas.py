@@ -4,7 +4,7 @@ Unknown fields are ignored, as SDKs add some with each version.  What would chan
 refused by name; what only advises and does nothing here is named in the header ``X-Clinvk-Ignored``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from services.chat import PARAGRAPH, ChatMessage, Sampling
 MOST_MESSAGES = 100_000
 MOST_STOPS = 4
 MOST_STOP_CHARS = 4096
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 SYSTEM = ("system", "developer")
 OF_TOOLS = ("tool", "function")
 
@@ -30,19 +30,23 @@ ADVICE = (
     "seed", "service_tier", "store", "user", "verbosity",
 )  # fmt: skip
 """Fields of a request that do nothing here."""
+NAMES = {"effort": "reasoning_effort", "thinking_tokens": "reasoning_effort"}
+"""What the request calls that which :class:`~services.chat.Sampling` calls otherwise."""
 
 NO_TOOLS = "Tools of the client's are not supported yet."
 NO_SCHEMA = "Only text is supported yet: ask for JSON in a system message."
+NO_AUDIO = "Answers that were spoken are not supported: send their text."
 NO_PREFILL = "The last message must not be the assistant's: an answer whose beginning is given is not supported."
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What to ask, and how to answer."""
+    """What to ask, and how to answer; ``names`` is what the request calls that which ``ask`` calls otherwise."""
 
     ask: Ask
     stream: bool
     include_usage: bool
+    names: Mapping[str, str]
 
 
 class Lenient(ma.Schema):
@@ -63,6 +67,8 @@ class ChatMessageSchema(Lenient):
     content = Content("What is said: a text, or text parts; null only of the assistant's.", load_default=None)
     tool_calls = fields.Raw(load_default=None, allow_none=True, metadata=about(NO_TOOLS))
     function_call = fields.Raw(load_default=None, allow_none=True, metadata=about(NO_TOOLS))
+    audio = fields.Raw(load_default=None, allow_none=True, metadata=about(NO_AUDIO))
+    name = fields.Raw(load_default=None, allow_none=True, metadata=about("Does nothing."))
 
     @validates_schema
     def check(self, data: dict[str, Any], **_: Any) -> None:
@@ -72,6 +78,8 @@ class ChatMessageSchema(Lenient):
         for name in ("tool_calls", "function_call"):
             if data[name]:
                 raise ValidationError(NO_TOOLS, name)
+        if data["audio"] is not None:
+            raise ValidationError(NO_AUDIO, "audio")
         if data["role"] == "user" and not said(data).strip():
             raise ValidationError("Must not be empty.", "content")
         if data["role"] in SYSTEM and data["content"] is None:
@@ -168,12 +176,11 @@ class ChatSchema(Lenient):
     @validates_schema
     def check_conversation(self, data: dict[str, Any], **_: Any) -> None:
         """Refuse a conversation in which there is nothing to answer."""
-        spoken = [(place, one["role"]) for place, one in enumerate(data["messages"]) if one["role"] not in SYSTEM]
-        if not spoken:
+        last = _last_spoken(data["messages"])
+        if last is None:
             raise ValidationError("Must have a message of the user's.", "messages")
-        place, role = spoken[-1]
-        if role != "user":
-            raise ValidationError({"messages": {place: {"role": [NO_PREFILL]}}})
+        if data["messages"][last]["role"] != "user":
+            raise ValidationError({"messages": {last: {"role": [NO_PREFILL]}}})
 
     @validates_schema
     def check_support(self, data: dict[str, Any], **_: Any) -> None:
@@ -199,11 +206,14 @@ class ChatSchema(Lenient):
     def make(self, data: dict[str, Any], original: Mapping[str, Any], **_: Any) -> ChatRequest:
         """Load into a ChatRequest."""
         without_effect = [name for name in ("tools", "functions") if data[name]]
+        if any(one["name"] is not None for one in data["messages"]):
+            without_effect.append("messages.name")
         effort = data["reasoning_effort"] or ""
         ask = Ask(
             model=data["model"],
             system=PARAGRAPH.join(said(one) for one in data["messages"] if one["role"] in SYSTEM and said(one)),
             messages=tuple(_spoken(data["messages"])),
+            location=f"messages[{_last_spoken(data['messages'])}].content",
             max_tokens=data["max_completion_tokens"] or data["max_tokens"] or 0,
             sampling=Sampling(
                 temperature=data["temperature"],
@@ -214,7 +224,18 @@ class ChatSchema(Lenient):
             stop=tuple(data["stop"] or ()),
             ignored=(*(name for name in ADVICE if original.get(name) is not None), *without_effect),
         )
-        return ChatRequest(ask, bool(data["stream"]), bool((data["stream_options"] or {}).get("include_usage")))
+        limit = "max_completion_tokens" if data["max_completion_tokens"] else "max_tokens"
+        return ChatRequest(
+            ask,
+            stream=bool(data["stream"]),
+            include_usage=bool((data["stream_options"] or {}).get("include_usage")),
+            names=NAMES | {"max_tokens": limit},
+        )
+
+
+def _last_spoken(messages: Sequence[Mapping[str, Any]]) -> int | None:
+    """The place of the message that is to be answered; None when there are only instructions."""
+    return max((place for place, one in enumerate(messages) if one["role"] not in SYSTEM), default=None)
 
 
 def _spoken(messages: Iterable[Mapping[str, Any]]) -> Iterable[ChatMessage]:
