@@ -28,6 +28,7 @@ from tests.fake_cli.install import FakeClis
 from tests.fake_cli.install import seen as seen_by_program
 from tests.services.backends.test_gemini import BACKEND, PLAIN, answered, piece, say
 from tests.services.backends.test_gemini_sessions import ECHOED, LOADED
+from tests.support.server import Server
 
 FRESH = replace(PLAIN, workdir="", allowed_tools=())
 MODEL = replace(FRESH, system_prompt="Be brief.", as_model=True)
@@ -340,3 +341,28 @@ def test_a_session_begins_with_messages(container: Container, fake_clis: FakeCli
         run.collect()
     said = [["user", "one"], ["gemini", "two"], ["user", "hello FAKE:n=1"], ["gemini", output], ["user", "more"]]
     assert fake_clis.entries("model")[-1]["messages"] == said
+
+
+SAID = [
+    {"role": "user", "content": "/one"},
+    {"role": "assistant", "content": "two"},
+    {"role": "user", "content": "hello FAKE:n=1"},
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/openai/v1/chat/completions", {"messages": [{"role": "system", "content": "Be brief."}, *SAID]}),
+        ("/anthropic/v1/messages", {"messages": SAID, "system": "Be brief."}),
+    ],
+)
+def test_over_http(path: str, body: Mapping[str, Any], server: Server) -> None:
+    response = server.client.post(path, {"model": "gemini", "temperature": 0.5, "max_tokens": 9, **body})
+    assert response.status == 200, response.text
+    assert response.headers["X-Clinvk-Ignored"] == "max_tokens"
+    asked = server.clis.entries("model")[-1]
+    assert (asked["system"], asked["tools"]) == ("Be brief.", [])
+    assert asked["messages"] == [["user", "/one"], ["gemini", "two"], ["user", "hello FAKE:n=1"]]
+    assert asked["generation"]["temperature"] == 0.5
+    assert "maxOutputTokens" not in asked["generation"]
