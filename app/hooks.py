@@ -6,6 +6,7 @@ port are those of the start, whatever the file says by then.
 
 import ctypes
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from app import __version__
+from app.addresses import why_not_listen
 from app.config import ConfigError
 from app.config.checks import exposure
 from app.connection import Limits
@@ -61,11 +63,20 @@ def _on_starting(settings: Mapping[str, Any], arbiter: Any) -> None:
         _check_keys(config)
     except ConfigError as error:
         refuse(str(error))
+    _check_addresses(arbiter)
     _make_home(config.home)
     make_undumpable()
     become_subreaper()
     instance_id()  # now, so that the workers inherit it
     arbiter.reload = partial(_reload, arbiter, arbiter.reload)
+
+
+def _check_addresses(arbiter: Any) -> None:
+    """See that we can listen where we are to; gunicorn would try for five seconds, and tell ten lines of it."""
+    inherited = arbiter.master_pid or "LISTEN_PID" in os.environ  # USR2; systemd
+    for address in () if inherited else arbiter.cfg.address:
+        if isinstance(address, tuple) and (problem := why_not_listen(*address)):
+            refuse(problem)
 
 
 def _make_home(home: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from gunicorn.app.base import BaseApplication
 
+from app.addresses import bind_address
 from app.config import ConfigError
 from app.hooks import hooks, refuse
 from app.source import share_of_worker, source
@@ -71,13 +72,6 @@ def open_files() -> int:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
-
-
-def bind_address(host: str, port: int) -> str:
-    """A host and a port as gunicorn writes them."""
-    if host.startswith("unix:"):
-        return host
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def settings_in_force() -> dict[str, Any]:

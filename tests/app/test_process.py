@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from app.worker import Worker
 from tests.app.conftest import GUNICORN, Running, Start, answers
@@ -93,6 +95,35 @@ def test_keys_that_cannot_be_read_stop_the_start(tmp_path: Path, command: list[s
     told = f"the API keys cannot be read from server.api_keys_file {tmp_path / 'keys'}: No such file or directory"
     assert line == f"clinvk: configuration error: {told}"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [[str(CLINVK), "serve"], [str(GUNICORN), "wsgi:app"]])
+def test_an_address_in_use_is_told_at_once(tmp_path: Path, command: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = refusal(tmp_path, command, "127.0.0.1", port)
+    assert told == f"127.0.0.1:{port} is in use: end what listens there, or choose another port (--port, server.port)"
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [("192.0.2.1", "Cannot assign requested address"), ("nowhere.invalid", "the name is not known")],
+)
+def test_an_address_that_is_not_of_this_machine_is_told(tmp_path: Path, host: str, why: str) -> None:
+    port = free_port()
+    assert refusal(tmp_path, [str(CLINVK), "serve"], host, port) == f"cannot listen on {host}:{port}: {why}"
+
+
+def refusal(folder: Path, command: list[str], host: str, port: int) -> str:
+    """The one line that a start ends with that cannot listen there."""
+    file = folder / "config.yaml"
+    file.write_text(yaml.safe_dump({"server": {"host": host, "port": port, "allow_unauthenticated_network": True}}))
+    environ = clean_environment(folder, os.environ["PATH"]) | {"CLINVK_CONFIG": str(file)}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "gunicorn" not in line]
+    return line.removeprefix("clinvk: ")
 
 
 # ---------------------------------------------------------------------- HUP
@@ -327,4 +358,4 @@ def answers_on(running: Running) -> bool:
 def test_neither_arbiter_nor_workers_are_dumpable_but_what_they_start_is(short: Running) -> None:
     assert short.client.get("/dumpable").json() == {"dumpable": 0}
     child = short.client.post("/start", {}).json()["pid"]
-    assert b"CLINVK_RUN_ID=" in Path(f"/proc/{child}/environ").read_bytes()
+    wait_until(lambda: b"CLINVK_RUN_ID=" in Path(f"/proc/{child}/environ").read_bytes())

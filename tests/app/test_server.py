@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from gunicorn.app.wsgiapp import WSGIApplication
 
+from app.addresses import bind_address
 from app.hooks import make_undumpable
-from app.server import Server, bind_address, open_files, settings
+from app.server import Server, open_files, settings
 from app.source import Source, memory_bytes, share_of_worker, source
 from services.settings import Config, ServerSettings
 from tests.support.guard import ROOT
