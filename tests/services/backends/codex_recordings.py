@@ -17,6 +17,7 @@ from services.backends.base import Conversation, Options, Phase, Spawn
 from services.backends.codex.backend import CodexBackend
 from services.backends.codex.conversation import CodexConversation
 from services.backends.codex.requests import Request
+from services.chat import ChatMessage, Sampling
 from services.events import Done, Event, Failed, Message
 
 FOLDER = Path(__file__).parents[2] / "recordings" / "codex" / CodexBackend.tested_version
@@ -31,6 +32,13 @@ Json = Mapping[str, Any]
 def options(**chosen: Any) -> Options:
     """Options of a run in a private folder."""
     return Options(**{"workdir": "", **chosen})
+
+
+def recorded_options(recorded: Mapping[str, Any]) -> Options:
+    """Options as they stand in a recording."""
+    messages = tuple(ChatMessage(**message) for message in recorded.get("messages", ()))
+    sampling = Sampling(**recorded.get("sampling", {}))
+    return options(**{**recorded, "messages": messages, "sampling": sampling})
 
 
 def lines(data: bytes) -> list[Any]:
@@ -67,7 +75,7 @@ class RecordedRun:
     @classmethod
     def load(cls, name: str, kind: str = "run") -> "RecordedRun":
         first, *steps = [json.loads(line) for line in (FOLDER / f"{kind}-{name}.jsonl").read_text().splitlines()]
-        return cls(first.get("prompt", ""), options(**first["options"]), steps, first.get("errand", ""))
+        return cls(first.get("prompt", ""), recorded_options(first["options"]), steps, first.get("errand", ""))
 
     @property
     def asked(self) -> list[Any]:

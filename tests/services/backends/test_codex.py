@@ -48,6 +48,9 @@ BACKEND = CodexBackend()
 
 SUCCESSES: dict[str, StopReason] = {
     "429-once": "end_turn",
+    "as-model": "end_turn",
+    "chat": "end_turn",
+    "chat-of-an-agent": "end_turn",
     "drop-then-other": "end_turn",
     "drop-then-same": "end_turn",
     "escalation-declined": "end_turn",
@@ -89,6 +92,7 @@ FAILURES: dict[str, tuple[ErrorCode, str]] = {
     "chatgpt-model": (ErrorCode.UNKNOWN_MODEL, "codex failed: The 'x' model is not supported when using Codex"),
     "context-too-long": (ErrorCode.CONTEXT_TOO_LONG, "context window"),
     "drop": (ErrorCode.BACKEND_FAILED, "stream disconnected"),
+    "effort-refused": (ErrorCode.INVALID_REQUEST, "'minimal' is not supported"),
     "drop-for-ever": (ErrorCode.BACKEND_FAILED, "stream disconnected"),
     "interrupted": (ErrorCode.BACKEND_FAILED, "codex interrupted its turn"),
     "interrupted-in-tool": (ErrorCode.BACKEND_FAILED, "codex interrupted its turn"),
