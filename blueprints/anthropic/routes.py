@@ -48,8 +48,6 @@ blueprint.after_request(with_request_id)
 
 ALIASES = ("/anthropic/v1/v1", "/anthropic")
 DEFAULT_BACKEND = "claude"
-NAMES = {"effort": "output_config.effort", "thinking_tokens": "thinking"}
-"""What the request calls that which :class:`~services.chat.Sampling` calls otherwise."""
 USAGE_HEADER = "X-Clinvk-Usage"
 ESTIMATED = "estimated"
 
@@ -71,8 +69,7 @@ def messages(asked: MessagesRequest) -> Response:
     """
     run = chat.start(asked.ask, DEFAULT_BACKEND)
     response = _streamed(run, asked) if asked.stream else _whole(run, asked)
-    names = NAMES if asked.names_thinking else NAMES | {"thinking_tokens": ""}
-    response.headers.update(chat.headers(run, asked.ask, names))
+    response.headers.update(chat.headers(run, asked.ask, asked.names))
     return response
 
 

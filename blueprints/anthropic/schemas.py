@@ -24,6 +24,9 @@ MOST_STOP_CHARS = 4096
 MOST_MODELS = 1000
 LEAST_THINKING_TOKENS = 1024
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
+USUAL_EFFORT = "high"
+"""Anthropic's own, when a model is to think and nobody says how much."""
+THINKS = ("enabled", "adaptive")
 
 ADVICE = (
     "cache_control", "container", "context_management", "diagnostics", "inference_geo", "metadata", "service_tier",
@@ -38,12 +41,15 @@ NO_PREFILL = "Must be the user's: an answer whose beginning is given (prefill) i
 
 @dataclass(frozen=True, slots=True)
 class MessagesRequest:
-    """What to ask, and how to answer; ``names_thinking``: the client has said whether the model is to think."""
+    """What to ask, and how to answer.
+
+    ``names`` says what the request calls that which :class:`~services.chat.Sampling` calls otherwise.
+    """
 
     ask: Ask
     stream: bool
-    names_thinking: bool
     shows_thinking: bool
+    names: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +158,7 @@ class MessagesSchema(ConversationSchema):
         metadata=about("Of how many likely tokens."),
     )
     thinking = fields.Nested(
-        ThinkingSchema, load_default=None, allow_none=True, metadata=about("Without it, the model does not think.")
+        ThinkingSchema, load_default=None, allow_none=True, metadata=about("Whether and how the model thinks.")
     )
     output_config = fields.Nested(
         OutputConfigSchema, load_default=None, allow_none=True, metadata=about("How the model is to answer.")
@@ -194,7 +200,7 @@ class MessagesSchema(ConversationSchema):
     def check_thinking(self, data: dict[str, Any], **_: Any) -> None:
         """Refuse a way of thinking that Anthropic would not take either."""
         thinking = data["thinking"]
-        if thinking is None or thinking["type"] not in ("enabled", "adaptive"):
+        if thinking is None or thinking["type"] not in THINKS:
             return
         if thinking["type"] == "enabled":
             budget = thinking["budget_tokens"]
@@ -211,22 +217,22 @@ class MessagesSchema(ConversationSchema):
         ignored = [name for name in ADVICE if original.get(name) is not None]
         if data["tools"]:
             ignored.append("tools")
-        thinking = data["thinking"] or {"type": "disabled", "display": None}
-        thinks = thinking["type"] in ("enabled", "adaptive")
+        thinking = data["thinking"] or {"type": "", "display": None}
+        effort = (data["output_config"] or {}).get("effort") or ""
         ask = Ask(
             model=data["model"],
             system=self.system_text(data),
             messages=_spoken(data["messages"]),
             max_tokens=data["max_tokens"],
-            sampling=_sampling(data, thinking),
+            sampling=_sampling(data, thinking, effort),
             stop=tuple(data["stop_sequences"] or ()),
             ignored=tuple(ignored),
         )
         return MessagesRequest(
             ask,
             bool(data["stream"]),
-            names_thinking=data["thinking"] is not None,
-            shows_thinking=thinks and thinking["display"] != "omitted",
+            shows_thinking=thinking["type"] in THINKS and thinking["display"] != "omitted",
+            names={"thinking_tokens": "thinking", "effort": "output_config.effort" if effort else "thinking"},
         )
 
 
@@ -258,20 +264,20 @@ def _spoken(messages: Sequence[Mapping[str, Any]]) -> tuple[ChatMessage, ...]:
     )
 
 
-def _sampling(data: Mapping[str, Any], thinking: Mapping[str, Any]) -> Sampling:
-    """How to sample.  Without a word about it the model does not think: it would use up ``max_tokens`` unasked."""
+def _sampling(data: Mapping[str, Any], thinking: Mapping[str, Any], effort: str) -> Sampling:
+    """How to sample; whether to think is left to the backend where the client says nothing about it."""
+    thinking_tokens: int | None = None
     match thinking["type"]:
         case "enabled":
-            thinking_tokens: int | None = thinking["budget_tokens"]
+            thinking_tokens = thinking["budget_tokens"]
         case "adaptive":
-            thinking_tokens = None
-        case _:
+            effort = effort or USUAL_EFFORT
+        case "disabled" | "between_tools":
             thinking_tokens = 0
-    thinks = thinking_tokens != 0
     return Sampling(
-        temperature=None if thinks else data["temperature"],  # 1, which is what it is when nobody says anything
+        temperature=None if thinking["type"] in THINKS else data["temperature"],  # 1, as when nobody says anything
         top_p=data["top_p"],
         top_k=data["top_k"],
-        effort=(data["output_config"] or {}).get("effort") or "",
+        effort=effort,
         thinking_tokens=thinking_tokens,
     )

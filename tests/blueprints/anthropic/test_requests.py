@@ -102,23 +102,33 @@ def test_everything_that_can_be_said_about_sampling(asking: Asking) -> None:
     prompt = asking.started(
         temperature=0.5, top_p=0.9, top_k=40, max_tokens=99, output_config={"effort": "low"}
     ).plan.prompt
-    assert prompt.sampling == Sampling(temperature=0.5, top_p=0.9, top_k=40, effort="low", thinking_tokens=0)
+    assert prompt.sampling == Sampling(temperature=0.5, top_p=0.9, top_k=40, effort="low")
     assert prompt.max_tokens == 99
 
 
 @pytest.mark.parametrize(
-    ("thinking", "tokens"),
+    ("thinking", "sampling"),
     [
-        (None, 0),
-        (..., 0),
-        ({"type": "disabled"}, 0),
-        ({"type": "between_tools"}, 0),
-        ({"type": "enabled", "budget_tokens": 1024}, 1024),
-        ({"type": "adaptive"}, None),
+        (None, Sampling()),
+        (..., Sampling()),
+        ({"type": "disabled"}, Sampling(thinking_tokens=0)),
+        ({"type": "between_tools"}, Sampling(thinking_tokens=0)),
+        ({"type": "enabled", "budget_tokens": 1024}, Sampling(thinking_tokens=1024)),
+        ({"type": "adaptive"}, Sampling(effort="high")),
     ],
 )
-def test_the_model_thinks_only_when_asked(asking: Asking, thinking: Any, tokens: int | None) -> None:
-    assert asking.started(thinking=thinking).plan.prompt.sampling.thinking_tokens == tokens
+def test_how_the_model_thinks(asking: Asking, thinking: Any, sampling: Sampling) -> None:
+    assert asking.started(thinking=thinking).plan.prompt.sampling == sampling
+
+
+def test_an_effort_counts_before_the_usual_one(asking: Asking) -> None:
+    run = asking.started(thinking={"type": "adaptive"}, output_config={"effort": "low"}, temperature=1)
+    assert run.plan.prompt.sampling == Sampling(effort="low")
+
+
+@pytest.mark.parametrize("thinking", [{"type": "adaptive"}, {"type": "enabled", "budget_tokens": 1024}])
+def test_a_wish_to_think_that_does_nothing_is_named(asking: Asking, thinking: Any) -> None:
+    assert asking.post(thinking=thinking).headers["X-Clinvk-Ignored"] == "thinking, max_tokens"
 
 
 def test_what_does_nothing_is_named(asking: Asking) -> None:
