@@ -118,6 +118,8 @@ def from_http(error: HTTPException) -> ClinvkError:
     match code:
         case ErrorCode.NOT_FOUND:
             message = f"there is nothing at {request.path}"
+            if request.path.startswith("/v1/"):
+                message += ": a client's base URL ends in /openai/v1 or /anthropic here"
         case ErrorCode.METHOD_NOT_ALLOWED:
             message = f"{request.path} does not take {request.method}"
         case ErrorCode.PAYLOAD_TOO_LARGE:

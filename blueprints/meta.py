@@ -62,7 +62,7 @@ def index() -> Response:
         name="clinvk",
         version=services().version,
         description="One HTTP server in front of the AI command lines installed here.",
-        apis={"native": "/api/v1"},
+        apis={"native": "/api/v1", "openai": "/openai/v1", "anthropic": "/anthropic"},
         openapi="/openapi.json",
         health="/health",
     )

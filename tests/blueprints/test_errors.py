@@ -48,6 +48,15 @@ def test_unknown_routes(app: Flask, path: str, method: str) -> None:
     assert response.json["error"] == "not_found"
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/models"])
+def test_a_base_url_without_its_dialect_is_told_the_right_ones(app: Flask, path: str) -> None:
+    response = app.test_client().post(path, json={})
+    assert response.status_code == 404
+    assert response.json is not None
+    right = "a client's base URL ends in /openai/v1 or /anthropic here"
+    assert response.json["message"] == f"there is nothing at {path}: {right}"
+
+
 @pytest.mark.parametrize("path", ["/api/v1/prompt", "/api/v1/parallel", "/api/v1/chain", "/api/v1/compare"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH"])
 def test_wrong_methods_are_told_the_right_ones(app: Flask, path: str, method: str) -> None:
