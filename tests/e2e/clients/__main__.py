@@ -17,6 +17,8 @@ from tests.e2e.clients.cells import CELLS, Cell, fill
 from tests.e2e.clients.field import Field, playing
 
 FAILED = "FAILED"
+MOST = 2000
+"""So much of a failure is printed."""
 
 
 def attempt(cell: Cell, field: Field) -> str:
@@ -26,7 +28,7 @@ def attempt(cell: Cell, field: Field) -> str:
         shown = fill(cell, field)
     except AssertionError as error:
         shown = FAILED
-        print(f"{cell}: {error}", file=sys.stderr)
+        print(f"{cell}: {str(error)[:MOST]}", file=sys.stderr)
     print(f"{time.monotonic() - began_s:6.2f} s  {cell}: {shown}", file=sys.stderr, flush=True)
     return shown
 

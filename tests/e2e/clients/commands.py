@@ -46,7 +46,7 @@ class Command(ABC):
         reply.add(line.decode())
 
     def ask(self, question: Question, before_leaving: Callable[[], None] = nothing) -> Reply:
-        reply = Reply()
+        reply, leaves = Reply(), False
         process = subprocess.Popen(
             self.arguments(question),
             cwd=self.folder,
@@ -64,12 +64,15 @@ class Command(ABC):
             process.stdin.close()
             while data := process.stdout.read(1 << 16):
                 self.read(data, reply)
-                if question.how == "leave" and len(reply.pieces) >= ENOUGH and not reply.left_s:
+                if question.how == "leave" and len(reply.pieces) >= ENOUGH and not leaves:
                     before_leaving()
-                    reply.left_s = time.monotonic()
                     process.send_signal(signal.SIGINT)
+                    leaves = True
             said = process.stderr.read().decode()
-        if process.returncode and not reply.left_s and reply.error is None:
+            process.wait()
+        if leaves:
+            reply.left_s = time.monotonic()
+        if process.returncode and not leaves and reply.error is None:
             reply.error = Failure((), 0, said + reply.text)
         if reply.end is None:
             reply.end = End()
@@ -83,9 +86,8 @@ class Llm(Command):
     """Simon Willison's ``llm``, with the models of the server in its ``extra-openai-models.yaml``."""
 
     def prepare(self) -> None:
-        models = [
-            {"model_id": name, "model_name": name, "api_base": f"{self.server}/openai/v1"} for name in self.models
-        ]
+        place = {"api_base": f"{self.server}/openai/v1", "api_key_name": "clinvk"}
+        models = [{"model_id": name, "model_name": name, **place} for name in self.models]
         (self.folder / "extra-openai-models.yaml").write_text(yaml.safe_dump(models))
         self.environment["LLM_USER_PATH"] = str(self.folder)
 

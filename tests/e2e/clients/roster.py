@@ -55,7 +55,7 @@ def same(status: int) -> Mapping[Dialect, int]:
 
 BACKENDS = (
     Backend("claude", f"claude/{clis.MODELS['claude']}", "FAKE:429", same(429), "limit"),
-    Backend("codex", f"codex/{clis.MODELS['codex']}", "FAKE:401", same(502), "log in"),
+    Backend("codex", f"codex/{clis.MODELS['codex']}", "FAKE:401", same(502), "logged in"),
     Backend("gemini", f"gemini/{clis.MODELS['gemini']}", "FAKE:404", same(404), "model"),
     Backend("custom", "custom", "FAKE:529", {"openai": 503, "anthropic": 529}, "529", is_real=False),
 )

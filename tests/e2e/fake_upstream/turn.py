@@ -11,6 +11,8 @@ from tests.support.words import Words
 Json = dict[str, Any]
 CLI_TEXT = ("<system-reminder>", "<session_context>")
 """How texts begin that a CLI puts beside the user's."""
+BEFORE = re.compile(r"\A(<(system-reminder|session_context)>.*?</\2>\s*)+(?=\S)", re.DOTALL)
+"""The same where the user's stands in one text with them."""
 
 
 @dataclass(slots=True)
@@ -96,7 +98,8 @@ def text_of(content: Any, kinds: tuple[str, ...] = ()) -> str:
     if isinstance(content, str):
         return content
     wanted = (part for part in content if (part.get("type") in kinds if kinds else "text" in part))
-    return "\n".join(part["text"] for part in wanted if not part["text"].startswith(CLI_TEXT))
+    texts = (BEFORE.sub("", part["text"]) for part in wanted)
+    return "\n".join(text for text in texts if not text.startswith(CLI_TEXT))
 
 
 def anthropic_turn(body: Json, always: str = "") -> Turn:

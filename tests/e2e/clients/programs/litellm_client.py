@@ -1,11 +1,15 @@
-"""LiteLLM as a client, with the dialect ``openai`` or ``anthropic``; it has a virtual environment of its own."""
+"""LiteLLM as a client, with the dialect ``openai`` or ``anthropic``; it has a virtual environment of its own.
+
+It is asked with coroutines, as its streams have no other way to be closed.
+"""
 
 import sys
+from contextlib import aclosing
 from typing import Any
 
 import litellm
 
-from tests.e2e.clients.programs.serving import End, Question, Talk, serve, server
+from tests.e2e.clients.programs.serving import AsyncTalk, End, Question, serve_async, server
 
 MAX_TOKENS = 4096
 
@@ -26,22 +30,31 @@ def end(choice: Any, usage: Any) -> End:
     return End(choice.finish_reason or "", usage.prompt_tokens, usage.completion_tokens)
 
 
-def plain(question: Question) -> Talk:
-    answer = litellm.completion(**request(question))
+async def plain(question: Question) -> AsyncTalk:
+    answer = await litellm.acompletion(**request(question))
     yield answer.choices[0].message.content
     yield end(answer.choices[0], answer.usage)
 
 
-def stream(question: Question) -> Talk:
-    chunks = litellm.completion(**request(question), stream=True, stream_options={"include_usage": True})
+async def stream(question: Question) -> AsyncTalk:
+    chunks = await litellm.acompletion(**request(question), stream=True, stream_options={"include_usage": True})
     kept = []
-    for chunk in chunks:
-        kept.append(chunk)
-        yield "".join(choice.delta.content or "" for choice in chunk.choices)
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            kept.append(chunk)
+            yield "".join(choice.delta.content or "" for choice in chunk.choices)
     whole = litellm.stream_chunk_builder(kept)
     yield end(whole.choices[0], whole.usage)
 
 
+def warm_up() -> None:
+    """Load what the library loads with its first stream, which takes as long as that stream."""
+    asked = [{"role": "user", "content": "hello"}]
+    for _ in litellm.completion(model="openai/none", messages=asked, mock_response="hello", stream=True):
+        pass
+
+
 if __name__ == "__main__":
     litellm.suppress_debug_info = True  # prints advice to stdout
-    serve(plain, stream)
+    warm_up()
+    serve_async(plain, stream)

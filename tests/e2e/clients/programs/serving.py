@@ -13,16 +13,18 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 SERVER_VARIABLE = "CLIENT_SERVER"
 """The environment variable with the server's address, ``http://HOST:PORT``."""
 ENOUGH = 3
 """After so many pieces a client leaves that was told to."""
 
+T = TypeVar("T")
 How: TypeAlias = Literal["plain", "stream", "leave"]
 
 
@@ -71,25 +73,33 @@ def serve(plain: Callable[[Question], Talk], stream: Callable[[Question], Talk])
 
 
 def serve_async(plain: Callable[[Question], AsyncTalk], stream: Callable[[Question], AsyncTalk]) -> None:
-    """The same with coroutines, all in one event loop."""
-    with asyncio.Runner() as runner:
+    """The same with coroutines, all in one event loop that never stops, as in a program that does more than ask."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
 
-        def driven(ask: Callable[[Question], AsyncTalk]) -> Callable[[Question], Talk]:
-            def drive(question: Question) -> Talk:
-                talk = ask(question)
-                try:
-                    while (said := runner.run(_next(talk))) is not None:
-                        yield said
-                finally:
-                    runner.run(talk.aclose())
+    def wait(coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
-            return drive
+    def driven(ask: Callable[[Question], AsyncTalk]) -> Callable[[Question], Talk]:
+        def drive(question: Question) -> Talk:
+            talk = ask(question)
+            try:
+                while (said := wait(_next(talk))) is not None:
+                    yield said
+            finally:
+                wait(_close(talk))
 
-        serve(driven(plain), driven(stream))
+        return drive
+
+    serve(driven(plain), driven(stream))
 
 
 async def _next(talk: AsyncTalk) -> Said | None:
     return await anext(talk, None)
+
+
+async def _close(talk: AsyncTalk) -> None:
+    await talk.aclose()
 
 
 def tell(talk: Talk, *, leave: bool) -> None:
