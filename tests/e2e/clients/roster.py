@@ -28,8 +28,7 @@ SDK_ERRORS: Mapping[int, str] = {
     503: "InternalServerError",
     529: "InternalServerError",
 }
-"""The classes of the official libraries, in Python and in JavaScript."""
-LITELLM_ERRORS = SDK_ERRORS
+"""The classes of the official libraries, in Python and in JavaScript; LangChain's and LiteLLM's derive from them."""
 AI_SDK_ERRORS = dict.fromkeys(SDK_ERRORS, "AI_APICallError")
 
 
@@ -65,15 +64,21 @@ BACKENDS = (
 class Entry:
     """A row: a client, the dialect it speaks, and what it raises by status (nothing where a command only prints).
 
-    ``start`` gets the server's address and a folder.
+    ``start`` gets the server's address and a folder.  A variant of a client is tried with one backend alone.
     """
 
     name: str
     dialect: Dialect
     start: Callable[[str, Path], Client]
-    errors: Mapping[int, str] = field(hash=False)
+    errors: Mapping[int, str] = field(default_factory=lambda: SDK_ERRORS, hash=False)
     tells_usage: bool = True
     tells_request_id: bool = False
+    is_variant: bool = False
+
+    @property
+    def backends(self) -> tuple[Backend, ...]:
+        """Those that it is tried with."""
+        return BACKENDS[:1] if self.is_variant else BACKENDS
 
 
 def start_environment(folder: Path) -> dict[str, str]:
@@ -116,32 +121,30 @@ def start_claude_code(server: str, folder: Path) -> Client:
 
 
 ENTRIES = (
-    Entry("openai (Python)", "openai", python("openai_python", "sync"), SDK_ERRORS, tells_request_id=True),
-    Entry("openai (Python), async", "openai", python("openai_python", "async"), SDK_ERRORS, tells_request_id=True),
-    Entry("openai (Python), .stream()", "openai", python("openai_python", "helper"), SDK_ERRORS),
-    Entry("openai (JavaScript)", "openai", javascript("openai_javascript"), SDK_ERRORS, tells_request_id=True),
-    Entry("anthropic (Python)", "anthropic", python("anthropic_python", "sync"), SDK_ERRORS, tells_request_id=True),
+    Entry("openai (Python)", "openai", python("openai_python", "sync"), tells_request_id=True),
+    Entry("openai (Python), async", "openai", python("openai_python", "async"), tells_request_id=True, is_variant=True),
+    Entry("openai (Python), .stream()", "openai", python("openai_python", "helper"), is_variant=True),
+    Entry("openai (JavaScript)", "openai", javascript("openai_javascript"), tells_request_id=True),
+    Entry("anthropic (Python)", "anthropic", python("anthropic_python", "sync"), tells_request_id=True),
     Entry(
-        "anthropic (Python), async", "anthropic", python("anthropic_python", "async"), SDK_ERRORS, tells_request_id=True
+        "anthropic (Python), async",
+        "anthropic",
+        python("anthropic_python", "async"),
+        tells_request_id=True,
+        is_variant=True,
     ),
     Entry(
         "anthropic (Python), .stream()",
         "anthropic",
         python("anthropic_python", "helper"),
-        SDK_ERRORS,
         tells_request_id=True,
+        is_variant=True,
     ),
-    Entry(
-        "@anthropic-ai/sdk (JavaScript)",
-        "anthropic",
-        javascript("anthropic_javascript"),
-        SDK_ERRORS,
-        tells_request_id=True,
-    ),
-    Entry("LangChain, langchain-openai", "openai", python("langchain", "openai"), SDK_ERRORS),
-    Entry("LangChain, langchain-anthropic", "anthropic", python("langchain", "anthropic"), SDK_ERRORS),
-    Entry("LiteLLM, openai/…", "openai", litellm("openai"), LITELLM_ERRORS),
-    Entry("LiteLLM, anthropic/…", "anthropic", litellm("anthropic"), LITELLM_ERRORS),
+    Entry("@anthropic-ai/sdk (JavaScript)", "anthropic", javascript("anthropic_javascript"), tells_request_id=True),
+    Entry("LangChain, langchain-openai", "openai", python("langchain", "openai")),
+    Entry("LangChain, langchain-anthropic", "anthropic", python("langchain", "anthropic")),
+    Entry("LiteLLM, openai/…", "openai", litellm("openai")),
+    Entry("LiteLLM, anthropic/…", "anthropic", litellm("anthropic")),
     Entry("Vercel AI SDK, @ai-sdk/openai-compatible", "openai", javascript("ai_sdk", "openai"), AI_SDK_ERRORS),
     Entry("Vercel AI SDK, @ai-sdk/anthropic", "anthropic", javascript("ai_sdk", "anthropic"), AI_SDK_ERRORS),
     Entry("llm", "openai", start_llm, {}, tells_usage=False),
