@@ -23,16 +23,16 @@ def native(path: str) -> bool:
     return path.startswith("/api/v1/") or path == "/health"
 
 
-def anthropic(path: str) -> bool:
-    """Whether it is a route of Anthropic's API, and not another name of one."""
-    return path.startswith("/anthropic/v1/") and not path.startswith("/anthropic/v1/v1")
+def dialect(path: str) -> bool:
+    """Whether it is a route of OpenAI's or Anthropic's API, and not another name of one."""
+    return path.startswith(("/openai/v1/", "/anthropic/v1/")) and not path.startswith("/anthropic/v1/v1")
 
 
 def test_every_route_is_told_and_no_other(document: Any) -> None:
     routes = {
         f"{method.upper()} {re.sub('{.*?}', '{id}', path)}"
         for path, its in document["paths"].items()
-        if native(path) or anthropic(path)
+        if native(path) or dialect(path)
         for method in its.keys() & {"get", "post", "delete", "put", "patch"}
     }
     told = {f"{method} {path}" for method, path in re.findall(r"`([A-Z]+) (/[\w/{}]+)[?`]", GUIDE)}
@@ -46,7 +46,7 @@ def test_every_field_is_told(document: Any) -> None:
     fields |= {
         parameter["name"]
         for path, its in document["paths"].items()
-        if native(path) or anthropic(path)
+        if native(path) or dialect(path)
         for parameter in its.get("get", {}).get("parameters", ())
         if parameter["in"] == "query"
     }
