@@ -1,9 +1,10 @@
 """The content of messages: a text, or blocks of which this server takes those of text."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from marshmallow import ValidationError, fields
+
+from blueprints.fields import each
 
 NOT_YET = ("image", "document", "search_result", "tool_use", "tool_result")
 """Blocks that may be taken one day."""
@@ -25,16 +26,7 @@ class Texts(fields.Field[list[str]]):
             return [value]
         if not isinstance(value, list):
             raise ValidationError("Must be a string or a list of content blocks.")
-        texts: list[str] = []
-        wrong: dict[int, Any] = {}
-        for index, block in enumerate(value):
-            try:
-                texts += _texts_of(block)
-            except ValidationError as error:
-                wrong[index] = error.messages
-        if wrong:
-            raise ValidationError(wrong)
-        return texts
+        return [text for texts in each(value, _texts_of) for text in texts]
 
 
 class Content(Texts):
@@ -46,17 +38,17 @@ class Content(Texts):
         return super()._deserialize(value)
 
 
-def _texts_of(block: Any) -> Iterator[str]:
+def _texts_of(block: Any) -> list[str]:
     """The text of a block, if it counts.  Raises ValidationError."""
     match block:
         case {"type": "text", "text": str(text)}:
             if not text.strip():
                 raise ValidationError({"text": ["Must not be empty."]})
-            yield text
+            return [text]
         case {"type": "text"}:
             raise ValidationError({"text": ["Must be a string."]})
         case {"type": str(kind)} if kind in FORGOTTEN:
-            return
+            return []
         case {"type": str(kind)}:
             when = " yet" if kind in NOT_YET else ""
             raise ValidationError({"type": [f"{kind[:40]!r} blocks are not supported{when}: only text is."]})

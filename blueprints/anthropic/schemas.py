@@ -223,6 +223,7 @@ class MessagesSchema(ConversationSchema):
             model=data["model"],
             system=self.system_text(data),
             messages=_spoken(data["messages"]),
+            location=f"messages[{_last_spoken(data['messages'])}].content",
             max_tokens=data["max_tokens"],
             sampling=_sampling(data, thinking, effort),
             stop=tuple(data["stop_sequences"] or ()),
@@ -262,6 +263,10 @@ def _spoken(messages: Sequence[Mapping[str, Any]]) -> tuple[ChatMessage, ...]:
         for message in messages
         if message["role"] != "system" and message["content"]
     )
+
+
+def _last_spoken(messages: Sequence[Mapping[str, Any]]) -> int:
+    return max(i for i, message in enumerate(messages) if message["role"] != "system" and message["content"])
 
 
 def _sampling(data: Mapping[str, Any], thinking: Mapping[str, Any], effort: str) -> Sampling:

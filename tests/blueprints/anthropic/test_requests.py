@@ -249,3 +249,9 @@ def test_any_version_and_beta_is_taken(asking: Asking, version: str | None) -> N
         "/anthropic/v1/messages?beta=true", json={"model": "x", "max_tokens": 1, "messages": [USER]}, headers=headers
     )
     assert response.status_code == 200
+
+
+def test_what_a_cli_cannot_be_told_is_named_as_well(asking: Asking) -> None:
+    asking.runs.backends["claude"].max_prompt_bytes = 10
+    said = [USER, ASSISTANT, {"role": "user", "content": "x" * 11}]
+    assert asking.refused(messages=said).startswith("messages[2].content: has 11 bytes")
