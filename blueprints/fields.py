@@ -1,17 +1,39 @@
 """Fields of requests: strict, documented, and safe to give anything to."""
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import marshmallow as ma
 from marshmallow import fields
 from marshmallow.validate import Length, OneOf, Range
 
 LARGEST_NUMBER = 2**31 - 1
+MOST_WRONG = 20
+"""Members of a list that are told to be wrong; there may be millions."""
+
+Given = TypeVar("Given")
+Loaded = TypeVar("Loaded")
 
 
 def about(description: str) -> dict[str, str]:
     """The documentation of a field."""
     return {"description": description}
+
+
+def each(members: Iterable[Given], load: Callable[[Given], Loaded]) -> list[Loaded]:
+    """Load every member of a list.  Raises ValidationError with the first wrong ones by their places."""
+    loaded: list[Loaded] = []
+    wrong: dict[int, Any] = {}
+    for place, member in enumerate(members):
+        try:
+            loaded.append(load(member))
+        except ma.ValidationError as error:
+            wrong[place] = error.messages
+            if len(wrong) == MOST_WRONG:
+                break
+    if wrong:
+        raise ma.ValidationError(wrong)
+    return loaded
 
 
 class Flag(fields.Boolean):
@@ -39,10 +61,11 @@ class Many(fields.List[Any]):
         self._length = Length(least, most)
         super().__init__(inner, validate=self._length, **kwargs)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
-        if isinstance(value, list):
-            self._length(value)
-        return super()._deserialize(value, attr, data, **kwargs)
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:  # noqa: ARG002
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        self._length(value)
+        return each(value, lambda member: self.inner.deserialize(member, **kwargs))
 
 
 class Texts(fields.Dict):

@@ -1,9 +1,11 @@
 """The content of messages: a text, or parts of which this server takes those of text."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import ValidationError, fields
+
+from blueprints.fields import each
 
 NOT_YET = ("image_url", "input_audio", "file")
 """Parts that may be taken one day."""
@@ -23,24 +25,14 @@ class Content(fields.Field[list[str]]):
             return [value] if value else []
         if not isinstance(value, list):
             raise ValidationError("Must be a string or a list of content parts.")
-        texts: list[str] = []
-        wrong: dict[int, Any] = {}
-        for index, part in enumerate(value):
-            try:
-                texts += _texts_of(part)
-            except ValidationError as error:
-                wrong[index] = error.messages
-        if wrong:
-            raise ValidationError(wrong)
-        return texts
+        return [text for texts in each(value, _texts_of) for text in texts]
 
 
-def _texts_of(part: Any) -> Iterator[str]:
+def _texts_of(part: Any) -> list[str]:
     """The text of a part.  Raises ValidationError."""
     match part:
         case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
-            if text:
-                yield text
+            return [text] if text else []
         case {"type": ("text" | "refusal") as kind}:
             raise ValidationError({kind: ["Must be a string."]})
         case {"type": str(kind)}:
