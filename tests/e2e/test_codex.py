@@ -205,6 +205,8 @@ def test_nothing_of_an_ephemeral_run_stays_in_codexs_home(real_server: Server) -
     before = sessions()
     ask(real_server, f"{marker} FAKE:tool", ephemeral=True)
     assert sessions() == before
+    runs = real_server.home / ".clinvk" / "runs"
+    wait_until(lambda: not list(runs.glob("*/" + "[0-9a-f]" * 16)), 5.0)
     files = [path for path in real_server.home.rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if marker.encode() in path.read_bytes()]

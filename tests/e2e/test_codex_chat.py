@@ -25,6 +25,7 @@ from tests.e2e.codex_user import SECRET, acted, make_home
 from tests.e2e.fake_upstream import ModelServer, Received
 from tests.support import guard
 from tests.support.server import Server
+from tests.support.waiting import wait_until
 
 ASK = Prompt("codex", "hello", system_prompt="Be brief.", chat=True, as_model=True, ephemeral=True)
 AGENT = replace(ASK, system_prompt="", append_system_prompt="Be brief.", as_model=False)
@@ -162,6 +163,7 @@ def test_a_run_leaves_nothing_of_itself(container: Container, home: Path) -> Non
     result = run(container, replace(ASK, text=marker, messages=talk(f"{marker} before", "yes")))
     assert isinstance(result.outcome, Done)
     assert not list((home / ".codex").glob("sessions"))
+    wait_until(lambda: not list((home / ".clinvk" / "runs").glob("*/" + "[0-9a-f]" * 16)), 5.0)
     files = [path for path in home.rglob("*") if path.is_file() and not path.is_symlink()]
     assert not [path for path in files if marker.encode() in path.read_bytes()]
 
