@@ -70,6 +70,11 @@ def test_every_refusal_names_its_field() -> None:
     assert refused(replace(PROMPT, location="", workdir="/")).problems[0].location == "workdir"
 
 
+@pytest.mark.parametrize("model", ["-x", "--version", "-"])
+def test_a_model_is_never_a_flag(model: str) -> None:
+    assert refused(replace(PROMPT, model=model)).problems[0].location == "tasks[2].model"
+
+
 def test_modes_are_capped_wherever_they_come_from() -> None:
     server = ServerSettings(allowed_approval_modes=("default",), allowed_sandbox_modes=("default", "read-only"))
     error = refused(replace(PROMPT, approval_mode="none"), server=server)
