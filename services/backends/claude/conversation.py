@@ -102,14 +102,17 @@ class ClaudeConversation(Conversation):
     def _on_limit(self) -> None:
         """The provider cut the message off.
 
-        claude would now ask the model to go on.  That is right for an agent that ran into a limit of its own; an answer
-        for which a limit was asked, or of a model without tools, ends here.
+        claude will now ask the model to go on.  That is right for an agent that ran into a limit of its own; an answer
+        for which a limit was asked, or of a model without tools, ends here: at once, or so that the answer is kept.
         """
-        if self._options.max_tokens or self._options.allowed_tools == ():
-            self._limit_reached = True
+        if not (self._options.max_tokens or self._options.allowed_tools == ()):
+            self._answer.cut_off()
+            return
+        self._limit_reached = True
+        if self._options.keep_session:
             self.send(control("interrupt"))
         else:
-            self._answer.cut_off()
+            self.phase = Phase.ABANDONED
 
     def _on_assistant(self, line: Mapping[str, Any]) -> Sequence[Event]:
         """Whole content blocks, after their pieces if they were streamed."""

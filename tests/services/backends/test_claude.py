@@ -84,7 +84,9 @@ def stdout_of(name: str) -> list[bytes]:
     return path.read_bytes().split(b"\n") if path.exists() else []
 
 
-ASKED_WITH = {name: replace(PLAIN, max_tokens=99) for name in ("limit-asked", "limit-in-a-tool-call")}
+ASKED_WITH = {
+    name: replace(PLAIN, max_tokens=99, keep_session=True) for name in ("limit-asked", "limit-in-a-tool-call")
+}
 """The options of recordings that depend on them."""
 
 
@@ -255,11 +257,18 @@ def test_a_stream_that_broke_off_is_not_repeated() -> None:
 
 
 def test_a_limit_that_was_asked_for_ends_the_answer() -> None:
-    run = replay("limit-asked")
+    run = replay("limit-asked", replace(PLAIN, max_tokens=99))
     assert isinstance(run.outcome, Done)
     assert (run.outcome.stop_reason, run.outcome.exit_code) == ("max_tokens", 0)
     assert run.output.endswith("w0 w1 w2 ")
     assert run.output.count("fake turn") == 1
+    assert (run.phase, run.sent) == (Phase.ABANDONED, b""), "claude would ask the model to go on"
+
+
+def test_an_answer_that_is_kept_is_interrupted_at_its_limit() -> None:
+    run = replay("limit-asked")
+    assert isinstance(run.outcome, Done)
+    assert (run.outcome.stop_reason, run.phase) == ("max_tokens", Phase.SETTLED)
     assert json.loads(run.sent)["request"] == {"subtype": "interrupt"}
 
 
