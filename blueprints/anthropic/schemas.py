@@ -19,6 +19,7 @@ from blueprints.fields import LARGEST_NUMBER, Flag, Many, Number, about, require
 from services.chat import PARAGRAPH, ChatMessage, Sampling
 
 MOST_MESSAGES = 100_000
+MOST_TOOLS = 10_000
 MOST_STOPS = 64
 MOST_STOP_CHARS = 4096
 MOST_MODELS = 1000
@@ -122,7 +123,7 @@ class ConversationSchema(Lenient):
         metadata=about("The conversation; its last message, the user's, is answered."),
     )
     system = Texts("The system prompt: a text, or text blocks.", load_default=list, allow_none=True)
-    tools = fields.List(fields.Raw(), load_default=list, allow_none=True, metadata=about(NO_TOOLS))
+    tools = Many(fields.Raw(), most=MOST_TOOLS, load_default=list, allow_none=True, metadata=about(NO_TOOLS))
 
     def system_text(self, data: Mapping[str, Any]) -> str:
         """All system texts, in their order."""

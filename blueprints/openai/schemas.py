@@ -10,7 +10,7 @@ from typing import Any
 
 import marshmallow as ma
 from marshmallow import ValidationError, fields, post_load, validates_schema
-from marshmallow.validate import Length, OneOf, Range
+from marshmallow.validate import OneOf, Range
 
 from blueprints.chat import Ask
 from blueprints.fields import LARGEST_NUMBER, Flag, Many, Number, about, required_text
@@ -18,6 +18,8 @@ from blueprints.openai.content import Content, said
 from services.chat import PARAGRAPH, ChatMessage, Sampling
 
 MOST_MESSAGES = 100_000
+MOST_TOOLS = 10_000
+MOST_MODALITIES = 10
 MOST_STOPS = 4
 MOST_STOP_CHARS = 4096
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -163,12 +165,17 @@ class ChatSchema(Lenient):
     top_logprobs = fields.Integer(
         strict=True, load_default=0, allow_none=True, validate=Range(0, 20), metadata=about("Not supported.")
     )
-    modalities = fields.List(
-        fields.String(), load_default=None, allow_none=True, validate=Length(1), metadata=about('`["text"]`.')
+    modalities = Many(
+        fields.String(),
+        least=1,
+        most=MOST_MODALITIES,
+        load_default=None,
+        allow_none=True,
+        metadata=about('`["text"]`.'),
     )
-    tools = fields.List(fields.Raw(), load_default=None, allow_none=True, metadata=about(NO_TOOLS))
+    tools = Many(fields.Raw(), most=MOST_TOOLS, load_default=None, allow_none=True, metadata=about(NO_TOOLS))
     tool_choice = _unsupported("`none` or `auto`, as there are no tools.")
-    functions = fields.List(fields.Raw(), load_default=None, allow_none=True, metadata=about(NO_TOOLS))
+    functions = Many(fields.Raw(), most=MOST_TOOLS, load_default=None, allow_none=True, metadata=about(NO_TOOLS))
     function_call = _unsupported("`none` or `auto`, as there are no tools.")
     audio = _unsupported("Not supported.")
     web_search_options = _unsupported("Not supported.")

@@ -17,9 +17,9 @@ class Counting(fields.Integer):
 
     asked = 0
 
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int | None:
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
         Counting.asked += 1
-        return super()._deserialize(value, *args, **kwargs)
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Numbers(ma.Schema):
