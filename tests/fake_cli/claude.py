@@ -7,6 +7,7 @@ import os
 import signal
 from collections import deque
 
+from tests.fake_cli.claude_model import ModelRequest
 from tests.fake_cli.claude_sessions import Session, new_id
 from tests.fake_cli.dialect import Dialect
 from tests.fake_cli.script import Asked
@@ -20,10 +21,21 @@ SESSION = "11111111-2222-4333-8444-555555555555"
 ERRORS = {401: "authentication_failed", 403: "authentication_failed", 404: "model_not_found", 429: "rate_limit"}
 
 
+def text_of(content: str | list[dict[str, Any]]) -> str:
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+class CutOff(Exception):  # noqa: N818 - no error
+    """The answer has reached its limit."""
+
+
 class Claude(Dialect):
     """Answers user lines, obeys control requests; an API error is a ``success`` with ``is_error``.
 
-    It keeps its conversations unless told not to, and takes up, copies and misses those that were kept.
+    It keeps its conversations unless told not to, and takes up, copies and misses those that were kept.  What the model
+    would be asked stands in the diary, as ``model``.  ``CLAUDE_CODE_MAX_OUTPUT_TOKENS`` counts the pieces of an answer;
+    as the real one it then asks the model to go on.  A line of the model's is taken at once, one of the user's once
+    there is nothing else to read.
     """
 
     version = "2.1.197 (Claude Code)"
@@ -31,7 +43,8 @@ class Claude(Dialect):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.questions: deque[str] = deque()
+        self.questions: deque[tuple[str, bool]] = deque()
+        self.request = ModelRequest([] if "--tools=" in arguments[2] else ["Bash"])
         self.turns = 0
         self.exit_code = 0
         self.model = self.option("--model") or "claude-fake"
@@ -43,6 +56,7 @@ class Claude(Dialect):
         self.block = -1
         self.block_type = ""
         self.said: list[str] = []
+        self.pieces = 0
         self.message: list[str] = []
 
     def run(self) -> int:
@@ -50,18 +64,50 @@ class Claude(Dialect):
         if resumed and not self.take_up(Session(resumed)):
             return 1
         if self.option("--input-format") != "stream-json":
-            self.questions.append(self.terminal.everything().decode())
+            self.questions.append((self.terminal.everything().decode(), True))
         while True:
             while self.questions:
-                question = self.questions.popleft()
-                self.keep({"type": "user", "message": {"role": "user", "content": question}, "model": self.model})
-                self.turns += 1
-                asked = Asked(question, model=self.model, system=self.system, turn=self.turns)
-                self.ask(asked)
+                self.turn(*self.questions.popleft())
             if (line := self.terminal.line()) is None:
                 return self.exit_code
             self.hear(line)
+            while (more := self.terminal.line(block=False)) is not None:
+                self.hear(more)
             self.terminal.flush()
+
+    def turn(self, text: str, asks: bool) -> None:
+        """Take a message of the user's into the conversation, and answer it if it asks."""
+        if text.startswith("/"):
+            self.introduce()
+            self.say_result(f"Unknown command: {text.split(maxsplit=1)[0]}")
+            return
+        self.keep({"type": "user", "message": {"role": "user", "content": text}, "model": self.model})
+        self.request.messages.append(("user", text))
+        self.turns += 1
+        if asks:
+            self.ask(Asked(text, model=self.model, system=self.system, turn=self.turns))
+        else:
+            self.introduce()
+            self.say_result("")
+
+    def say_result(self, text: str) -> None:
+        """The end of a turn for which no model was asked."""
+        self.emit("result", subtype="success", is_error=False, result=text, num_turns=0, usage={})
+        self.terminal.flush()
+
+    def ask(self, asked: Asked) -> None:
+        request = self.request
+        told = {"system": self.system, "messages": request.messages, "tools": request.tools}
+        self.terminal.note("model", **told, generation=request.generation(), attaches=request.attaches)
+        self.pieces = 0
+        try:
+            super().ask(asked)
+        except CutOff:
+            self.close_block()
+            self.close_message("max_tokens")
+            self.terminal.flush()
+            self.rest(60)  # the model has been asked to go on, and takes its time
+        request.messages.append(("assistant", "".join(self.said)))
 
     def take_up(self, session: Session) -> bool:
         """Go on with a conversation, or with a copy of it; False when it is not to be found."""
@@ -70,6 +116,7 @@ class Claude(Dialect):
             return False
         questions = session.questions()
         self.turns = len(questions)
+        self.request.messages += [("user", question["message"]["content"]) for question in questions]
         self.model = self.option("--model") or next((question["model"] for question in questions[-1:]), self.model)
         if "--fork-session" in self.arguments:
             self.past = questions
@@ -93,14 +140,14 @@ class Claude(Dialect):
         match message:
             case {"type": "control_request", "request_id": ident, "request": {"subtype": subtype} as request}:
                 self.control(ident, subtype, request)
-            case {"type": "user", "shouldQuery": False, "message": message}:
-                told = [{"type": "user", "message": message, "model": self.model}] if message["content"] else []
-                self.keep(*told)
-                self.turns += len(told)
+            case {"type": "assistant", "message": {"content": content}}:
+                self.request.messages.append(("assistant", text_of(content)))
+            case {"type": "user", "shouldQuery": False, "message": {"content": []}}:
+                self.keep()
                 self.introduce()
-                self.emit("result", subtype="success", is_error=False, result="", num_turns=0, usage={})
+                self.say_result("")
             case {"type": "user", "message": {"content": content}}:
-                self.questions.append(content if isinstance(content, str) else "".join(p["text"] for p in content))
+                self.questions.append((text_of(content), message.get("shouldQuery", True)))
 
     def control(self, ident: str, subtype: str, request: dict[str, Any]) -> None:
         self.terminal.note("control", subtype=subtype)
@@ -112,7 +159,13 @@ class Claude(Dialect):
             case "interrupt":
                 self.interrupted = True
                 response = {}
-            case "set_permission_mode" | "apply_flag_settings" | "set_max_thinking_tokens":
+            case "apply_flag_settings":
+                self.request.apply(request["settings"])
+                response = {"response": {}}
+            case "set_max_thinking_tokens":
+                self.request.limit_thinking(request["max_thinking_tokens"])
+                response = {"response": {}}
+            case "set_permission_mode":
                 response = {"response": {}}
             case _:
                 error = {"subtype": "error", "request_id": ident, "error": f"Unsupported control request: {subtype}"}
@@ -144,7 +197,9 @@ class Claude(Dialect):
         self.introduce()
 
     def introduce(self) -> None:
-        self.emit("system", subtype="init", cwd="", tools=["Bash"], model=self.model, permissionMode="default")
+        self.emit(
+            "system", subtype="init", cwd="", tools=self.request.tools, model=self.model, permissionMode="default"
+        )
 
     def open_block(self, kind: str, **block: Any) -> None:
         """Begin a content block, and a message when none is open."""
@@ -184,6 +239,9 @@ class Claude(Dialect):
         self.stream("content_block_delta", index=self.block, delta={"type": "thinking_delta", "thinking": text})
 
     def text(self, text: str) -> None:
+        if self.pieces == self.request.limit > 0:
+            raise CutOff
+        self.pieces += 1
         self.open_block("text", text="")
         self.message.append(text)
         self.said.append(text)

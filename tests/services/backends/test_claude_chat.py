@@ -14,6 +14,7 @@ from services.backends.claude import ClaudeBackend
 from services.chat import ChatMessage, Role, Sampling
 from services.errors import ErrorCode
 from services.events import Done, Failed, Init
+from tests.support.server import Server
 
 BACKEND = ClaudeBackend()
 SONNET = "claude-sonnet-4-5"
@@ -292,3 +293,69 @@ def test_a_model_of_the_configured_flags_is_the_one_that_is_asked() -> None:
 def test_what_it_honours_at_all() -> None:
     assert BACKEND.honours == ALL
     assert BACKEND.takes_messages
+
+
+# ---------------------------------------------------------------------- over HTTP
+
+TALK = [
+    {"role": "user", "content": "/one @secret.txt"},
+    {"role": "assistant", "content": "/two"},
+    {"role": "user", "content": "three"},
+    {"role": "assistant", "content": "four"},
+    {"role": "user", "content": "/five @secret.txt"},
+]
+TOLD = [
+    ["user", "\n/one @secret.txt"],
+    ["assistant", "/two"],
+    ["user", "three"],
+    ["assistant", "four"],
+    ["user", "\n/five @secret.txt"],
+]
+ROUTES = [
+    ("/openai/v1/chat/completions", {"messages": [{"role": "developer", "content": "Be brief."}, *TALK]}),
+    ("/anthropic/v1/messages", {"messages": TALK, "system": "Be brief."}),
+]
+
+
+@pytest.mark.parametrize("model", [f"claude/{SONNET}", SONNET])
+@pytest.mark.parametrize(("path", "body"), ROUTES)
+def test_over_http(path: str, body: dict[str, Any], model: str, server: Server) -> None:
+    response = server.client.post(path, {"model": model, "temperature": 0.5, "max_tokens": 2000, **body})
+    assert response.status == 200, response.text
+    assert "X-Clinvk-Ignored" not in response.headers
+    asked = server.clis.entries("model")[-1]
+    assert (asked["system"], asked["messages"], asked["tools"]) == ("Be brief.", TOLD, [])
+    assert asked["generation"] == {
+        "max_tokens": 2000,
+        "temperature": 0.5,
+        "thinking": {"type": "disabled"},
+    }
+    assert not asked["attaches"]
+
+
+@pytest.mark.parametrize(("path", "body"), ROUTES)
+def test_what_the_default_model_refuses_is_told_over_http(path: str, body: dict[str, Any], server: Server) -> None:
+    response = server.client.post(path, {"model": "claude", "temperature": 0.5, "top_p": 0.5, "max_tokens": 99, **body})
+    assert response.headers["X-Clinvk-Ignored"] == "temperature, top_p"
+    assert server.clis.entries("model")[-1]["generation"] == {"max_tokens": 99, "thinking": 0}
+
+
+def test_a_limit_ends_the_run_over_http(server: Server) -> None:
+    messages = [{"role": "user", "content": "FAKE:n=9"}]
+    openai = server.client.post(
+        "/openai/v1/chat/completions", {"model": "claude", "max_tokens": 3, "messages": messages}
+    )
+    (choice,) = openai.json()["choices"]
+    assert (choice["finish_reason"], choice["message"]["content"][-6:]) == ("length", "w0 w1 ")
+    anthropic = server.client.post("/anthropic/v1/messages", {"model": "claude", "max_tokens": 3, "messages": messages})
+    assert anthropic.json()["stop_reason"] == "max_tokens"
+    assert anthropic.json()["content"][0]["text"].endswith("w0 w1 ")
+    assert anthropic.json()["usage"]["output_tokens"] == 9, "as the provider has counted"
+    server.wait_until_idle()
+
+
+def test_all_turns_of_a_long_conversation(server: Server) -> None:
+    turns = [{"role": ("user", "assistant")[number % 2], "content": f"turn {number}"} for number in range(201)]
+    response = server.client.post("/openai/v1/chat/completions", {"model": "claude", "messages": turns})
+    assert response.status == 200, response.text
+    assert server.clis.entries("model")[-1]["messages"] == [[turn["role"], turn["content"]] for turn in turns]
