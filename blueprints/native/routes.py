@@ -1,14 +1,15 @@
 """The routes of the native API."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import marshmallow as ma
 from flask import Response, jsonify, request
 
 from blueprints import sse
-from blueprints.api import Blueprint
+from blueprints.api import Blueprint, View
 from blueprints.context import services
 from blueprints.errors import of_failure
 from blueprints.native.answers import (
@@ -58,31 +59,32 @@ def prompt(prompt: Prompt) -> Response:
     return _whole(run)
 
 
-@blueprint.route("/parallel", methods=["POST"])
-@blueprint.arguments(ParallelSchema)
-@blueprint.response(200, ParallelAnswerSchema)
-@blueprint.alt_response(200, schema=EventSchema, content_type=NDJSON, success=True)
-@blueprint.alt_response(200, schema=EventSchema, content_type=sse.CONTENT_TYPE, success=True)
+def several(rule: str, takes: type[ma.Schema], answers: type[ma.Schema]) -> Callable[[View], View]:
+    """A route that runs several prompts, and answers whole or with their events."""
+
+    def decorate(view: View) -> View:
+        for content_type in (sse.CONTENT_TYPE, NDJSON):
+            view = blueprint.alt_response(200, schema=EventSchema, content_type=content_type, success=True)(view)
+        return blueprint.route(rule, methods=["POST"])(
+            blueprint.arguments(takes)(blueprint.response(200, answers)(view))
+        )
+
+    return decorate
+
+
+@several("/parallel", ParallelSchema, ParallelAnswerSchema)
 def parallel(parallel: Parallel) -> Response:
     """Run several prompts at once."""
     return _all_of(parallel, services().orchestrator.parallel(parallel, _caller()))
 
 
-@blueprint.route("/chain", methods=["POST"])
-@blueprint.arguments(ChainSchema)
-@blueprint.response(200, ChainAnswerSchema)
-@blueprint.alt_response(200, schema=EventSchema, content_type=NDJSON, success=True)
-@blueprint.alt_response(200, schema=EventSchema, content_type=sse.CONTENT_TYPE, success=True)
+@several("/chain", ChainSchema, ChainAnswerSchema)
 def chain(chain: Chain) -> Response:
     """Run prompts one after the other, each of which may use what the one before said."""
     return _all_of(chain, services().orchestrator.chain(chain, _caller()))
 
 
-@blueprint.route("/compare", methods=["POST"])
-@blueprint.arguments(CompareSchema)
-@blueprint.response(200, CompareAnswerSchema)
-@blueprint.alt_response(200, schema=EventSchema, content_type=NDJSON, success=True)
-@blueprint.alt_response(200, schema=EventSchema, content_type=sse.CONTENT_TYPE, success=True)
+@several("/compare", CompareSchema, CompareAnswerSchema)
 def compare(compare: Compare) -> Response:
     """Ask several backends the same."""
     return _all_of(compare, services().orchestrator.compare(compare, _caller()))
