@@ -16,7 +16,6 @@ from services.events import Event, Message, Thinking
 from services.prompts import Prompt
 from services.running import Running
 from services.settings import APPROVAL_MODES, SANDBOX_MODES
-from services.stop_sequences import StopAt
 
 TOOLS = "X-Clinvk-Tools"
 WORKDIR = "X-Clinvk-Workdir"
@@ -80,18 +79,16 @@ def start(ask: Ask, default_backend: str = "") -> Running:
         append_system_prompt="" if as_model else ask.system,
         messages=tuple(earlier),
         sampling=ask.sampling,
+        stop=ask.stop,
         chat=True,
         as_model=as_model,
         owner=owner(),
     )
     deadline = Deadline.after(services().config.server.request_timeout_secs)
     try:
-        run = services().sessions.start(prompt, client_fd=client_fd(), deadline=deadline)
+        return services().sessions.start(prompt, client_fd=client_fd(), deadline=deadline)
     except ClinvkError as error:
         raise _renamed(error, NAMES | {"prompt": ask.location}) from error
-    if not ask.stop:
-        return run
-    return StopAt(run, ask.stop, input_tokens=input_tokens(ask))
 
 
 def input_tokens(ask: Ask) -> int:

@@ -16,6 +16,7 @@ class Prompt:
     it is the request), for error messages.
 
     ``chat`` is set on the routes of the chat APIs: ``messages`` came before the text, and nothing of it may get lost.
+    The answer ends where one of ``stop`` is said.
     With ``as_model`` a model answers and no agent: the CLI's tools, the user's memory files, hooks and MCP servers are
     off, and the system prompt is all that it is told.
     """
@@ -39,6 +40,7 @@ class Prompt:
     metadata: Mapping[str, str] = field(default_factory=dict)
     messages: tuple[ChatMessage, ...] = ()
     sampling: Sampling = AS_USUAL
+    stop: tuple[str, ...] = ()
     chat: bool = False
     as_model: bool = False
     owner: str = ""

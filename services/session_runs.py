@@ -9,20 +9,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 from services.backends.base import Backend, Options
 from services.deadline import Deadline
 from services.errors import ClinvkError, ErrorCode
+from services.estimate import tokens_of_messages
 from services.events import Event, Failed, Message, Outcome
-from services.planning import Kept
+from services.planning import Kept, Plan
 from services.prompts import Prompt
 from services.run import Result, new_run_id
-from services.running import Runner, Running, StandIn
+from services.running import Around, Runner, Running, StandIn
 from services.sessions.errors import StoreError
 from services.sessions.records import Claim, Ending, NewSession, Page, Session, Status, Turn, TurnText
 from services.sessions.store import SessionStore
 from services.settings import SessionSettings
+from services.stop_sequences import StopAt
 
 TITLE_CHARS = 80
 TAG = "api"
@@ -66,7 +67,7 @@ class SessionRuns:
             plan = self._runs.check(prompt)
             if plan.prompt.dry_run:
                 return StandIn.dry_run(plan, self._runs.dry_run(plan))
-            return self._runs.start(plan, client_fd=client_fd, deadline=deadline)
+            return self._run(plan, caller)
         return self._begin(prompt, caller)
 
     def _begin(self, prompt: Prompt, caller: "_Caller") -> Running:
@@ -83,7 +84,7 @@ class SessionRuns:
             return dry
         _make(folder)
         try:
-            run = self._runs.start(plan, run_id=claim.run_id, client_fd=caller.client_fd, deadline=caller.deadline)
+            run = self._run(plan, caller, claim.run_id)
         except BaseException:
             _remove(folder)
             raise
@@ -111,12 +112,21 @@ class SessionRuns:
         with _naming(prompt.at("session_id")):
             session = store.resume(session.id, prompt.owner, claim)
         try:
-            run = self._runs.start(plan, run_id=claim.run_id, client_fd=caller.client_fd, deadline=caller.deadline)
+            run = self._run(plan, caller, claim.run_id)
         except BaseException:
             with suppress(StoreError):
                 store.release(session.id, claim.run_id)
             raise
         return SessionRun(run, prompt, _Recording(self._store, session, claim), self._settings)
+
+    def _run(self, plan: Plan, caller: "_Caller", run_id: str = "") -> Running:
+        """Start the CLI; its answer ends at a stop sequence, if there are any."""
+        run = self._runs.start(plan, run_id=run_id, client_fd=caller.client_fd, deadline=caller.deadline)
+        prompt = plan.prompt
+        if not prompt.stop:
+            return run
+        told = (plan.options.system_prompt, *(message.text for message in prompt.messages), prompt.text)
+        return StopAt(run, prompt.stop, input_tokens=tokens_of_messages(told))
 
     def _check_continuable(self, prompt: Prompt, session: Session) -> Backend:
         if session.backend != prompt.backend:
@@ -265,7 +275,7 @@ class _Recording:
             raise StoreError(f"session {self.session.id} was marked as interrupted while the run was going on")
 
 
-class SessionRun:
+class SessionRun(Around):
     """A run whose end is recorded before anybody is told of it."""
 
     def __init__(
@@ -278,7 +288,7 @@ class SessionRun:
         warning: str = "",
         folder: str = "",
     ) -> None:
-        self._run = run
+        super().__init__(run)
         self._prompt = prompt
         self._recording = recording
         self._settings = settings
@@ -286,42 +296,16 @@ class SessionRun:
         self._folder = folder
         self._pieces: list[str] = []
         self._finished = False
-        self.session_id = recording.session.id if recording is not None else ""
 
     @property
-    def run_id(self) -> str:
-        """The run's id."""
-        return self._run.run_id
-
-    @property
-    def backend(self) -> str:
-        """The backend's name."""
-        return self._run.backend
-
-    @property
-    def model(self) -> str:
-        """The model, as far as it is known."""
-        return self._run.model
+    def session_id(self) -> str:
+        """The session it is recorded in; "" when it could not be."""
+        return self._recording.session.id if self._recording is not None else ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the CLI cannot honour, and that nothing was recorded if that is so."""
         return (*self._run.warnings, self._warning) if self._warning else self._run.warnings
-
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """What was asked for of the sampling and ``max_tokens`` and does not act, by name."""
-        return self._run.ignored
-
-    @property
-    def duration_ms(self) -> int:
-        """How long it has taken."""
-        return self._run.duration_ms
-
-    @property
-    def cli_session_id(self) -> str:
-        """The CLI's id of the session, as far as it is known."""
-        return self._run.cli_session_id
 
     def batches(self) -> Iterator[Sequence[Event]]:
         """The events as they come; the outcome only once it is recorded."""
@@ -337,10 +321,6 @@ class SessionRun:
         result = self._run.collect()
         self._finish(result.outcome, result.output)
         return result
-
-    def cancel(self, message: str = "canceled") -> None:
-        """Let the run end, from any thread."""
-        self._run.cancel(message)
 
     def close(self) -> None:
         """End it, record it and give everything back.  Idempotent."""
@@ -366,12 +346,6 @@ class SessionRun:
             self._recording.finish(ending)
         except StoreError as error:
             self._warning = _not_recorded(error)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 @contextmanager

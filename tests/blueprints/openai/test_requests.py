@@ -238,6 +238,18 @@ def test_a_session_goes_on_with_the_last_message_alone(asking: Asking) -> None:
     assert (prompt.text, prompt.messages, prompt.session_id) == ("?", (), session)
 
 
+def test_a_session_that_a_stop_sequence_ends_goes_on(asking: Asking) -> None:
+    asking.runs.backends["claude"].can_resume = True
+    begun = asking.client.post("/api/v1/prompt", json={"backend": "claude", "prompt": "one"})
+    assert begun.json is not None
+    session = begun.json["session_id"]
+    response = asking.post(headers={"X-Clinvk-Session": session}, stop="there")
+    assert response.status_code == 200, response.text
+    record = asking.client.get(f"/api/v1/sessions/{session}").json
+    assert record is not None
+    assert (record["status"], record["turn_count"]) == ("completed", 2)
+
+
 @pytest.mark.parametrize("path", ["/openai", "/"])
 def test_clients_may_probe(asking: Asking, path: str) -> None:
     assert asking.client.head(path).status_code == 200
