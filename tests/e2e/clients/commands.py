@@ -107,6 +107,7 @@ class ClaudeCode(Command):
 
     def prepare(self) -> None:
         self.environment |= clis.provider_environment(f"{self.server}/anthropic")
+        self.environment["CLAUDE_CODE_MAX_RETRIES"] = "0"  # it tries again for minutes when the server is overloaded
         self._rest = b""
 
     def variables(self, question: Question) -> Mapping[str, str]:

@@ -24,9 +24,14 @@ class Field:
     """A running server and the clients that have been asked something; no model server behind fake CLIs."""
 
     server: Server
+    fakes: FakeClis
     model_server: ModelServer | None
     _new_folder: Callable[[str], Path]
     _clients: dict[str, Client] = field(default_factory=dict)
+
+    def fake_runs(self) -> int:
+        """How often a fake CLI was asked something."""
+        return len(self.fakes.entries("prompt"))
 
     @property
     def address(self) -> str:
@@ -50,7 +55,7 @@ def playing(new_folder: Callable[[str], Path], *, real: bool = True) -> Iterator
         model_server = stack.enter_context(ModelServer()) if real else None
         servers = stack.enter_context(ServerFactory(new_folder))
         server = start_real(servers, model_server) if model_server else start_fake(servers)
-        found = Field(server, model_server, new_folder)
+        found = Field(server, FakeClis(server.folder / "clis"), model_server, new_folder)
         stack.callback(found.close)
         yield found
 
@@ -59,9 +64,10 @@ def start_real(servers: ServerFactory, model_server: ModelServer) -> Server:
     """A server with the real CLIs and ``custom``, a fake one by configuration; idle, and it asks for a key."""
 
     def path(folder: Path) -> str:
-        fakes = FakeClis(folder / "custom")
-        fakes.install("custom", dialect="plain")
-        return f"{clis.search_path(folder / 'real-tools')}:{fakes.bin}"
+        custom = FakeClis(folder / "clis").install("custom", dialect="plain")
+        (folder / "custom").mkdir()
+        (folder / "custom" / custom.name).symlink_to(custom)
+        return f"{clis.search_path(folder / 'real-tools')}:{folder / 'custom'}"
 
     server = servers(
         CONFIG,

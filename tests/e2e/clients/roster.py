@@ -28,7 +28,8 @@ SDK_ERRORS: Mapping[int, str] = {
     503: "InternalServerError",
     529: "InternalServerError",
 }
-"""The classes of the official libraries, in Python and in JavaScript; LangChain's and LiteLLM's derive from them."""
+"""The classes of the official libraries, in Python and in JavaScript; LangChain's derive from them."""
+LITELLM_ERRORS = {**SDK_ERRORS, 502: "BadGatewayError", 503: "ServiceUnavailableError"}
 AI_SDK_ERRORS = dict.fromkeys(SDK_ERRORS, "AI_APICallError")
 
 
@@ -64,13 +65,15 @@ BACKENDS = (
 class Entry:
     """A row: a client, the dialect it speaks, and what it raises by status (nothing where a command only prints).
 
-    ``start`` gets the server's address and a folder.  A variant of a client is tried with one backend alone.
+    ``start`` gets the server's address and a folder; ``statuses`` are those that it shows in place of ours.  A variant
+    of a client is tried with one backend alone.
     """
 
     name: str
     dialect: Dialect
     start: Callable[[str, Path], Client]
     errors: Mapping[int, str] = field(default_factory=lambda: SDK_ERRORS, hash=False)
+    statuses: Mapping[int, int] = field(default_factory=dict, hash=False)
     tells_usage: bool = True
     tells_request_id: bool = False
     is_variant: bool = False
@@ -143,8 +146,8 @@ ENTRIES = (
     Entry("@anthropic-ai/sdk (JavaScript)", "anthropic", javascript("anthropic_javascript"), tells_request_id=True),
     Entry("LangChain, langchain-openai", "openai", python("langchain", "openai")),
     Entry("LangChain, langchain-anthropic", "anthropic", python("langchain", "anthropic")),
-    Entry("LiteLLM, openai/…", "openai", litellm("openai")),
-    Entry("LiteLLM, anthropic/…", "anthropic", litellm("anthropic")),
+    Entry("LiteLLM, openai/…", "openai", litellm("openai"), LITELLM_ERRORS),
+    Entry("LiteLLM, anthropic/…", "anthropic", litellm("anthropic"), LITELLM_ERRORS, statuses={529: 500}),
     Entry("Vercel AI SDK, @ai-sdk/openai-compatible", "openai", javascript("ai_sdk", "openai"), AI_SDK_ERRORS),
     Entry("Vercel AI SDK, @ai-sdk/anthropic", "anthropic", javascript("ai_sdk", "anthropic"), AI_SDK_ERRORS),
     Entry("llm", "openai", start_llm, {}, tells_usage=False),

@@ -16,6 +16,7 @@ const request = ({ key, model, system, text }) => ({
   model: provider(key)(model),
   system,
   prompt: text,
+  maxOutputTokens: 4096, // what it would assume for a model that it does not know, with a warning on stdout
   maxRetries: 0, // it does not read x-should-retry: it would run a failed task twice again
 });
 

@@ -23,6 +23,7 @@ def model(key: str, name: str) -> BaseChatModel:
             api_key=SecretStr(key),
             max_completion_tokens=MAX_TOKENS,
             stream_usage=True,
+            use_responses_api=False,  # it would take another API for a model with "codex" in its name
         )
     return ChatAnthropic(
         model_name=name,
