@@ -44,7 +44,11 @@ CELLS = tuple(Cell(entry, backend, kind) for entry in ENTRIES for backend in ent
 
 def fill(cell: Cell, field: Field) -> str:
     """Try it; what the table shows."""
-    return HOW_TO_FILL[cell.kind](cell, field)
+    try:
+        return HOW_TO_FILL[cell.kind](cell, field)
+    except BaseException:
+        field.drop(cell.entry)
+        raise
 
 
 def ask(cell: Cell, field: Field, how: How, words: str = "", key: str = KEY) -> tuple[Question, Reply]:

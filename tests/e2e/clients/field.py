@@ -43,6 +43,11 @@ class Field:
             self._clients[entry.name] = entry.start(self.address, self._new_folder("client"))
         return self._clients[entry.name]
 
+    def drop(self, entry: Entry) -> None:
+        """End a client that may be in the middle of something; the next one starts anew."""
+        if client := self._clients.pop(entry.name, None):
+            client.close()
+
     def close(self) -> None:
         for client in self._clients.values():
             client.close()
