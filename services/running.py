@@ -106,6 +106,70 @@ class Runner(Protocol):
         """Give everything back.  Idempotent."""
 
 
+class Around:
+    """A run that stands around another one; what it does not change is as the other has it.
+
+    Who derives from it brings :meth:`Running.batches` and :meth:`Running.collect`.
+    """
+
+    def __init__(self, run: Running) -> None:
+        self._run = run
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._run.run_id
+
+    @property
+    def session_id(self) -> str:
+        """The session it is recorded in."""
+        return self._run.session_id
+
+    @property
+    def backend(self) -> str:
+        """The backend's name."""
+        return self._run.backend
+
+    @property
+    def model(self) -> str:
+        """The model, as far as it is known."""
+        return self._run.model
+
+    @property
+    def cli_session_id(self) -> str:
+        """The CLI's own id of the session, as far as it is known."""
+        return self._run.cli_session_id
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the CLI cannot honour."""
+        return self._run.warnings
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """What was asked for of the sampling and ``max_tokens`` and does not act, by name."""
+        return self._run.ignored
+
+    @property
+    def duration_ms(self) -> int:
+        """How long it has taken."""
+        return self._run.duration_ms
+
+    def cancel(self, message: str = "canceled") -> None:
+        """Let the run end, from any thread."""
+        self._run.cancel(message)
+
+    def close(self) -> None:
+        """End it and give everything back.  Idempotent."""
+        self._run.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class StandIn:
     """In the place of a run when nothing is started; it has its few events ready."""
 

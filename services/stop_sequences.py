@@ -6,12 +6,11 @@ pieces it comes.  Of several that are complete at the same place the longest cou
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Self
 
 from services.estimate import Tally
 from services.events import Done, Event, Message, Outcome, Thinking, TokenUsage, Usage
 from services.run import Result
-from services.running import Running
+from services.running import Around, Running
 
 CANCELED = "a stop sequence was said"
 
@@ -58,7 +57,7 @@ class Cutter:
         return at
 
 
-class StopAt:
+class StopAt(Around):
     """A run whose text ends at a stop sequence.
 
     Everything is passed on as it comes; a piece of text may stay back behind other events while it may still begin a
@@ -67,51 +66,11 @@ class StopAt:
     """
 
     def __init__(self, run: Running, stops: Sequence[str], *, input_tokens: int = 0) -> None:
-        self._run = run
+        super().__init__(run)
         self._cutter = Cutter(stops)
         self._input_tokens = input_tokens
         self._said = Tally()
         self._counted = TokenUsage()
-
-    @property
-    def run_id(self) -> str:
-        """The run's id."""
-        return self._run.run_id
-
-    @property
-    def session_id(self) -> str:
-        """The session it is recorded in."""
-        return self._run.session_id
-
-    @property
-    def backend(self) -> str:
-        """The backend's name."""
-        return self._run.backend
-
-    @property
-    def model(self) -> str:
-        """The model, as far as it is known."""
-        return self._run.model
-
-    @property
-    def cli_session_id(self) -> str:
-        """The CLI's own id of the session, as far as it is known."""
-        return self._run.cli_session_id
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the CLI cannot honour."""
-        return self._run.warnings
-
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """What was asked for of the sampling and does not act."""
-        return self._run.ignored
-
-    @property
-    def duration_ms(self) -> int:
-        """How long it has taken."""
-        return self._run.duration_ms
 
     def batches(self) -> Iterator[Sequence[Event]]:
         """The events as they come, up to a stop sequence."""
@@ -197,17 +156,3 @@ class StopAt:
                     outcome = event
         assert outcome is not None
         return Result("".join(pieces), outcome, self.duration_ms)
-
-    def cancel(self, message: str = "canceled") -> None:
-        """Let the run end, from any thread."""
-        self._run.cancel(message)
-
-    def close(self) -> None:
-        """End it and give everything back.  Idempotent."""
-        self._run.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
