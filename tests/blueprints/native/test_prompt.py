@@ -207,7 +207,8 @@ def test_what_cannot_be_started_is_an_http_error(error: ClinvkError, status: int
         response = client.post("/api/v1/prompt", json=HELLO | {"output_format": output_format})
         assert response.status_code == status
         assert response.headers.get("Retry-After") == retry_after
-        assert "X-Should-Retry" not in response.headers
+        in_vain = error.code is ErrorCode.BACKEND_UNAVAILABLE
+        assert response.headers.get("X-Should-Retry") == ("false" if in_vain else None)
         assert response.json is not None
         assert response.json["detail"] == error.message
 
