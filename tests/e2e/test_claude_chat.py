@@ -207,6 +207,17 @@ def test_a_tool_that_the_model_asks_for_is_not_there(
     assert "tool_result" in result.output, "the model is told that there is no such tool"
 
 
+@pytest.mark.parametrize("words", ["FAKE:tool", "FAKE:think"])
+def test_nothing_stays_in_claudes_home(words: str, container: Container, home: Path) -> None:
+    def files() -> set[Path]:
+        return {*home.iterdir(), *(path for path in (home / ".claude").rglob("*") if "backups" not in path.parts)}
+
+    run(container)
+    before = files()
+    run(container, replace(ASK, text=f"hello {words}", messages=talk("one", "two")))
+    assert files() == before
+
+
 # ---------------------------------------------------------------------- earlier turns
 
 CONVERSATIONS = {

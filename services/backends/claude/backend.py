@@ -66,7 +66,7 @@ class ClaudeBackend(Backend):
             cwd=options.workdir,
             environment=environment(options),
             opening=settings(guards(options)),
-            leftovers=() if options.keep_session or options.resume else NAMED_BY_SESSION,
+            leftovers=() if _leaves_nothing(options) else NAMED_BY_SESSION,
             warnings=(NO_SANDBOX,) if options.sandbox_mode != "default" and not options.as_model else (),
         )
 
@@ -87,6 +87,11 @@ class ClaudeBackend(Backend):
     def forget(self, options: Options) -> Errand:
         """Remove what claude has written down; it has no command for that."""
         return Errand(leftovers=NAMED_BY_SESSION) if is_session_id(options.resume) else Errand()
+
+
+def _leaves_nothing(options: Options) -> bool:
+    """Whether nothing in claude's home is to be removed: it is to be kept or, without tools, not there at all."""
+    return options.keep_session or bool(options.resume) or options.as_model
 
 
 def _flags(options: Options) -> list[str]:

@@ -82,6 +82,10 @@ def test_of_the_configured_flags_those_count_that_are_about_the_model() -> None:
     assert sent(talk(options))[0]["request"] == {"subtype": "initialize", "systemPrompt": "Be brief."}
 
 
+def test_a_model_leaves_nothing_to_be_removed() -> None:
+    assert BACKEND.spawn(MODEL).leftovers == ()
+
+
 # ---------------------------------------------------------------------- earlier turns
 
 INIT = {"type": "system", "subtype": "init", "model": SONNET, "session_id": "s"}
