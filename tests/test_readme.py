@@ -104,7 +104,7 @@ def test_a_command_does_what_the_page_says(
     check(done.stdout)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/configuration.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/clients.md", "docs/configuration.md"])
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     text = path.read_text()
