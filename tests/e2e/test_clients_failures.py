@@ -64,7 +64,7 @@ FAILURES = (
         retry_after=True,
     ),
     Failure("killed", both("InternalServerError"), (502, 502), "signal", text="FAKE:die=9 FAKE:early"),
-    Failure("timeout", both("InternalServerError"), (504, 504), "request_timeout_secs", text="FAKE:hang FAKE:early"),
+    Failure("timeout", both("InternalServerError"), (504, 504), f"within {TIMEOUT_S} s", text="FAKE:hang FAKE:early"),
 )
 
 
