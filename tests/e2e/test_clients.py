@@ -27,7 +27,9 @@ def test_a_client_gets_what_it_would_get_from_the_provider(cell: Cell, field: Fi
 
 
 def test_claude_code_tells_its_user_that_its_tools_are_not_supported(field: Field, tmp_path: Path) -> None:
-    claude_code = ClaudeCode(field.address, start_environment(tmp_path), tmp_path, ())
+    folder = tmp_path / "client"
+    folder.mkdir()
+    claude_code = ClaudeCode(field.address, start_environment(folder), folder, ())
     claude_code.tools = "default"
     assert field.model_server is not None
     asked = len(field.model_server.turns())
