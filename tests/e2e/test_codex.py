@@ -2,8 +2,7 @@
 
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +11,15 @@ import pytest
 from services.backends.codex.backend import MAX_PROMPT_CHARS
 from tests.e2e import clis
 from tests.e2e.conftest import start_real_server
-from tests.e2e.fake_upstream import ModelServer, Received
+from tests.e2e.conversing import CODEX, only
+from tests.e2e.conversing import codex_texts as texts_of
+from tests.e2e.fake_upstream import ModelServer
 from tests.support import processes
 from tests.support.server import Server, ServerFactory
 from tests.support.waiting import wait_until
 
 SECRET = "the-safe-opens-with-7718"
-
-
-def texts_of(received: Received, role: str = "user") -> list[str]:
-    """The texts of a request's messages, as they are."""
-    messages = [item for item in received.json()["input"] if item.get("role") == role]
-    return [part["text"] for message in messages for part in message["content"] if "text" in part]
-
-
-def ask(server: Server, prompt: str, **fields: Any) -> Mapping[str, Any]:
-    """The answer to a prompt that was let run."""
-    response = server.client.post("/api/v1/prompt", {"backend": "codex", "prompt": prompt, **fields})
-    assert response.status == 200, response.text
-    answer: Mapping[str, Any] = response.json()
-    return answer
-
-
-def events_of(server: Server, prompt: str, **fields: Any) -> list[Mapping[str, Any]]:
-    body = {"backend": "codex", "prompt": prompt, "output_format": "stream-json", **fields}
-    with server.client.send("POST", "/api/v1/prompt", body) as exchange:
-        return list(exchange.events())
-
-
-def only(events: list[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
-    return [event["content"] for event in events if event["type"] == kind]
+ask, events_of = CODEX.ask, CODEX.events
 
 
 @pytest.fixture
@@ -134,14 +112,6 @@ def test_nothing_of_a_prompt_is_on_the_command_line(real_server: Server, model_s
     assert not [command for command in commands if "be " in command or "hello" in command]
 
 
-def test_a_big_prompt_arrives_byte_for_byte(real_server: Server, model_server: ModelServer) -> None:
-    prompt = "".join(f"{number:07d} ä\n" for number in range(100_000))
-    assert len(prompt.encode()) > 1_000_000
-    ask(real_server, prompt)
-    (received,) = model_server.asked()
-    assert texts_of(received)[-1] == prompt
-
-
 def test_a_prompt_that_codex_would_not_take_is_refused(real_server: Server, model_server: ModelServer) -> None:
     response = real_server.client.post("/api/v1/prompt", {"backend": "codex", "prompt": "x" * (MAX_PROMPT_CHARS + 1)})
     assert response.status == 400
@@ -151,15 +121,6 @@ def test_a_prompt_that_codex_would_not_take_is_refused(real_server: Server, mode
 
 
 # ---------------------------------------------------------------------- what comes back
-
-
-def test_text_comes_token_by_token(real_server: Server) -> None:
-    body = {"backend": "codex", "prompt": "hello FAKE:n=20 FAKE:delay=0.05", "output_format": "stream-json"}
-    with real_server.client.send("POST", "/api/v1/prompt", body) as exchange:
-        arrivals = [line.at_s for line in exchange.lines() if b'"type":"message"' in line.data.replace(b" ", b"")]
-    apart = {round(at_s, 2) for at_s in arrivals}
-    assert len(apart) >= 10
-    assert arrivals[-1] - arrivals[0] >= 0.8
 
 
 def test_thoughts_and_tools_are_told(real_server: Server) -> None:
@@ -215,11 +176,9 @@ def test_nothing_of_an_ephemeral_run_stays_in_codexs_home(real_server: Server) -
 # ---------------------------------------------------------------------- options
 
 
-def test_the_model_is_asked(real_server: Server, model_server: ModelServer) -> None:
-    answer = ask(real_server, "hello", model="gpt-other")
+def test_the_model_of_the_flags_is_asked(real_server: Server, model_server: ModelServer) -> None:
     assert ask(real_server, "hello", model="gpt-other", extra=["--model=gpt-extra"])["exit_code"] == 0
-    assert [turn.model for turn in model_server.turns()] == ["gpt-other", "gpt-extra"]
-    assert answer["model"] == "gpt-other"
+    assert [turn.model for turn in model_server.turns()] == ["gpt-extra"]
 
 
 def writes(server: Server, path: Path, project: Path, **fields: Any) -> bool:
@@ -265,41 +224,6 @@ def test_the_instructions_of_the_folder_are_read_when_the_prompt_comes(
 
 
 # ---------------------------------------------------------------------- failures
-
-
-@pytest.mark.parametrize(
-    ("prompt", "code", "within_s"),
-    [
-        ("FAKE:401", "backend_auth_failed", 5),
-        ("FAKE:403", "backend_auth_failed", 5),
-        ("FAKE:404", "unknown_model", 5),
-        ("FAKE:429", "rate_limited", 60),
-        ("FAKE:500", "backend_failed", 60),
-        ("FAKE:503", "overloaded", 60),
-        ("FAKE:529", "overloaded", 60),
-        ("FAKE:toolong", "context_too_long", 5),
-        ("FAKE:drop", "backend_failed", 60),
-    ],
-)
-def test_failures_of_the_provider(prompt: str, code: str, within_s: float, real_server: Server) -> None:
-    began_s = time.monotonic()
-    answer = ask(real_server, prompt)
-    assert time.monotonic() - began_s < within_s
-    assert answer["error_code"] == code, answer
-    assert answer["exit_code"] == 1
-    assert answer["error"]
-
-
-def test_an_unknown_model(real_server: Server) -> None:
-    answer = ask(real_server, "hello", model="no-such-model")
-    assert answer["error_code"] == "unknown_model"
-    assert "no-such-model" in answer["error"]
-
-
-def test_a_failure_that_passes_is_not_told(real_server: Server, model_server: ModelServer) -> None:
-    answer = ask(real_server, "hello FAKE:429 FAKE:fails=2")
-    assert answer["exit_code"] == 0, answer
-    assert len(model_server.asked()) == 3
 
 
 def test_the_number_of_retries_can_be_set(

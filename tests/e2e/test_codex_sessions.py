@@ -2,44 +2,19 @@
 
 import sqlite3
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import start_real_server
+from tests.e2e.conversing import CODEX, deleted, forked, only
+from tests.e2e.conversing import codex_texts as texts_of
 from tests.e2e.fake_upstream import ModelServer
-from tests.e2e.test_codex import SECRET, ask, events_of, only, texts_of
-from tests.support.server import Server, ServerFactory
+from tests.e2e.test_codex import SECRET
+from tests.support.server import Server
 
-
-def continued(server: Server, session_id: str, prompt: str, **fields: Any) -> Mapping[str, Any]:
-    answer = ask(server, prompt, session_id=session_id, **fields)
-    assert answer["session_id"] == session_id
-    assert answer["exit_code"] == 0, answer
-    return answer
-
-
-def begun(server: Server, prompt: str, **fields: Any) -> str:
-    answer = ask(server, prompt, **fields)
-    assert answer["exit_code"] == 0, answer
-    session_id: str = answer["session_id"]
-    return session_id
-
-
-def forked(server: Server, session_id: str) -> str:
-    response = server.client.post(f"/api/v1/sessions/{session_id}/fork", {})
-    assert response.status in (200, 201), response.text
-    copy: str = response.json()["id"]
-    assert copy != session_id
-    return copy
-
-
-def prompts_seen(model_server: ModelServer) -> list[str]:
-    """The prompts of the conversation that the model was asked last, without codex's own environment."""
-    texts = texts_of(model_server.asked()[-1])
-    return [text for text in texts if not text.startswith("<environment_context>")]
+ask, events_of, prompts_seen = CODEX.ask, CODEX.events, CODEX.prompts_seen
+begun, continued = CODEX.begun, CODEX.continued
 
 
 def kept_of(server: Server, marker: str) -> list[str]:
@@ -77,17 +52,6 @@ def test_the_model_sees_the_turns_before(real_server: Server, model_server: Mode
     assert b"from-the-tool" in model_server.asked()[-1].body
 
 
-def test_the_turns_before_are_there_after_a_restart(
-    module_model_server: ModelServer, model_server: ModelServer, real_clis: Path, servers: ServerFactory
-) -> None:
-    server = start_real_server(servers, module_model_server)
-    session_id = begun(server, "one")
-    server.stop()
-    with ServerFactory(lambda _: server.folder) as again:
-        continued(start_real_server(again, module_model_server), session_id, "two")
-    assert prompts_seen(model_server) == ["one", "two"]
-
-
 def test_usage_is_that_of_the_turn(real_server: Server, model_server: ModelServer) -> None:
     session_id = begun(real_server, "one " * 200)
     continued(real_server, session_id, "two " * 200)
@@ -105,13 +69,6 @@ def test_a_continued_session_streams_the_same_text(real_server: Server, model_se
     assert "".join(message["text"] for message in only(events, "message")).endswith("w5 w6 ")
     assert {event["session_id"] for event in events} == {session_id}
     assert prompts_seen(model_server) == ["one", "two FAKE:n=7"]
-
-
-def test_a_session_keeps_its_model_until_another_is_named(real_server: Server, model_server: ModelServer) -> None:
-    session_id = begun(real_server, "one", model="gpt-one")
-    for chosen in ({}, {"model": "gpt-two"}):
-        continued(real_server, session_id, "more", **chosen)
-    assert [turn.model for turn in model_server.turns()] == ["gpt-one", "gpt-one", "gpt-two"]
 
 
 @pytest.mark.parametrize(
@@ -173,14 +130,6 @@ def test_a_copy_leaves_the_original_untouched(real_server: Server, model_server:
     assert {turn.model for turn in model_server.turns()} == {"gpt-one"}
 
 
-def test_a_copy_outlives_the_original(real_server: Server, model_server: ModelServer) -> None:
-    original = begun(real_server, "one")
-    copy = forked(real_server, original)
-    assert real_server.client.request("DELETE", f"/api/v1/sessions/{original}").status == 200
-    continued(real_server, copy, "two")
-    assert prompts_seen(model_server) == ["one", "two"]
-
-
 def test_nothing_is_kept_of_a_session_that_is_deleted(real_server: Server) -> None:
     marker = "quite-a-secret-session"
     session_id = begun(real_server, f"{marker} FAKE:tool")
@@ -188,8 +137,7 @@ def test_nothing_is_kept_of_a_session_that_is_deleted(real_server: Server) -> No
     continued(real_server, copy, f"more of {marker}")
     assert kept_of(real_server, marker)
     for ident in (session_id, copy):
-        response = real_server.client.request("DELETE", f"/api/v1/sessions/{ident}")
-        assert response.status == 200
+        assert deleted(real_server, ident)
     assert not kept_of(real_server, marker)
 
 

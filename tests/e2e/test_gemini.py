@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ from services.backends.gemini import GeminiBackend
 from services.backends.gemini.signs import NEXT_LINE
 from tests.e2e import clis
 from tests.e2e.conftest import start_real_server
+from tests.e2e.conversing import GEMINI, files_at_home, only
 from tests.e2e.fake_upstream import ModelServer, Received
 from tests.support import processes
 from tests.support.server import Server, ServerFactory
+from tests.support.waiting import wait_until
 
 SECRET = "the-safe-opens-with-7718"
 MODEL = clis.MODELS["gemini"]
+ask, events_of = GEMINI.ask, GEMINI.events
 
 
 def parts_of(received: Received) -> list[str]:
@@ -31,20 +34,6 @@ def system_of(received: Received) -> str:
     (part,) = received.json()["systemInstruction"]["parts"]
     text: str = part["text"]
     return text
-
-
-def ask(server: Server, prompt: str, **fields: Any) -> Mapping[str, Any]:
-    answer: Mapping[str, Any] = server.client.prompt(prompt, "gemini", **{"model": MODEL, **fields}).json()
-    return answer
-
-
-def events_of(server: Server, prompt: str, **fields: Any) -> list[Mapping[str, Any]]:
-    with server.client.stream(prompt, "gemini", model=MODEL, **fields) as exchange:
-        return list(exchange.events())
-
-
-def only(events: list[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
-    return [event["content"] for event in events if event["type"] == kind]
 
 
 @pytest.fixture
@@ -151,25 +140,7 @@ def test_both_system_prompts_and_none_of_them_on_the_command_line(
     assert not [command for command in commands if "be " in command or "hello" in command]
 
 
-def test_a_prompt_over_the_limit_of_the_text_mode_arrives_byte_for_byte(
-    real_server: Server, model_server: ModelServer
-) -> None:
-    """The text mode would cut it at 8 MiB; the context window decides before that."""
-    prompt = "".join(f"{number:07d} ä\n" for number in range(100_000))
-    assert len(prompt.encode()) > 1_000_000
-    ask(real_server, prompt)
-    (received,) = model_server.asked()
-    assert parts_of(received) == [prompt]
-
-
 # ---------------------------------------------------------------------- what comes back
-
-
-def test_text_comes_token_by_token(real_server: Server) -> None:
-    with real_server.client.stream("hello FAKE:n=20 FAKE:delay=0.05", "gemini", model=MODEL) as exchange:
-        arrivals = [line.at_s for line in exchange.lines() if b'"type":"message"' in line.data.replace(b" ", b"")]
-    assert len({round(at_s, 2) for at_s in arrivals}) >= 10
-    assert arrivals[-1] - arrivals[0] >= 0.8
 
 
 def test_thoughts_and_tools_are_told(real_server: Server, project: Path) -> None:
@@ -191,11 +162,7 @@ def test_usage_is_what_the_provider_counted(real_server: Server, model_server: M
 @pytest.mark.parametrize("words", ["FAKE:tool", "FAKE:n=40 FAKE:delay=0.1", "/init FAKE:500"])
 def test_nothing_stays_in_its_home(words: str, real_server: Server) -> None:
     """Nothing of a run that ends, is broken off by its client, or fails."""
-
-    def files() -> set[Path]:
-        return {path for path in real_server.home.rglob("*") if ".clinvk" not in path.parts}
-
-    before = files()
+    before = files_at_home(real_server)
     fields = {"model": MODEL, "approval_mode": "none", "ephemeral": True}
     with real_server.client.stream(f"hello {words}", "gemini", **fields) as exchange:
         for line in exchange.lines():
@@ -203,16 +170,10 @@ def test_nothing_stays_in_its_home(words: str, real_server: Server) -> None:
                 exchange.vanish()
                 break
     real_server.wait_until_idle()
-    assert files() == before
+    wait_until(lambda: files_at_home(real_server) == before)
 
 
 # ---------------------------------------------------------------------- options
-
-
-def test_the_model_is_asked(real_server: Server, model_server: ModelServer) -> None:
-    answer = ask(real_server, "hello", model="gemini-2.5-pro")
-    assert [turn.model for turn in model_server.turns()] == ["gemini-2.5-pro"]
-    assert answer["model"] == "gemini-2.5-pro"
 
 
 def test_max_tokens_reaches_the_provider(real_server: Server, model_server: ModelServer) -> None:
@@ -292,40 +253,6 @@ def test_the_users_own_settings_stay_in_force(
 
 
 # ---------------------------------------------------------------------- failures
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "limit_s"),
-    [
-        ("FAKE:401", "backend_auth_failed", 3),
-        ("FAKE:403", "backend_auth_failed", 3),
-        ("FAKE:404", "unknown_model", 3),
-        ("FAKE:429", "rate_limited", 50),
-        ("FAKE:500", "backend_failed", 50),
-        ("FAKE:503", "overloaded", 50),
-        ("FAKE:toolong", "context_too_long", 3),
-        ("FAKE:drop FAKE:n=6", "backend_failed", 3),
-    ],
-)
-def test_the_providers_failures_are_told_in_time(
-    words: str, code: str, limit_s: float, real_server: Server, model_server: ModelServer
-) -> None:
-    """Counted from when the provider was first asked."""
-    answer = ask(real_server, f"hello {words}")
-    assert (answer["error_code"], answer["exit_code"]) == (code, 1), answer
-    assert time.time() - model_server.asked()[0].at < limit_s
-
-
-def test_an_unknown_model(real_server: Server) -> None:
-    answer = ask(real_server, "hello", model="no-such-model")
-    assert answer["error_code"] == "unknown_model"
-    assert "'no-such-model'" in answer["error"]
-
-
-def test_a_failure_that_passes_is_not_seen(real_server: Server, model_server: ModelServer) -> None:
-    answer = ask(real_server, "hello FAKE:503 FAKE:fails=2")
-    assert answer["exit_code"] == 0
-    assert len(model_server.turns()) == 3
 
 
 @pytest.mark.parametrize("key", ["", "bad-key"])

@@ -1,6 +1,5 @@
 """Sessions of the real gemini: what its model sees of earlier turns, and what is kept of them."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,55 +7,19 @@ import pytest
 
 from services.backends.gemini.signs import NEXT_LINE
 from tests.e2e.conftest import start_real_server
+from tests.e2e.conversing import GEMINI, deleted, forked, gemini_turns, only, session_of
 from tests.e2e.fake_upstream import ModelServer
-from tests.e2e.test_gemini import SECRET, ask, events_of, only, system_of
+from tests.e2e.test_gemini import SECRET, system_of
 from tests.support.server import Server, ServerFactory
 from tests.support.waiting import wait_until
 
-
-def begun(server: Server, prompt: str, **fields: Any) -> str:
-    answer = ask(server, prompt, **fields)
-    assert answer["exit_code"] == 0, answer
-    session_id: str = answer["session_id"]
-    return session_id
-
-
-def continued(server: Server, session_id: str, prompt: str, **fields: Any) -> Mapping[str, Any]:
-    answer = ask(server, prompt, session_id=session_id, **fields)
-    assert answer["session_id"] == session_id
-    assert answer["exit_code"] == 0, answer
-    return answer
-
-
-def forked(server: Server, session_id: str) -> str:
-    response = server.client.post(f"/api/v1/sessions/{session_id}/fork", {})
-    assert response.status == 201, response.text
-    copy: str = response.json()["id"]
-    assert copy != session_id
-    return copy
-
-
-def deleted(server: Server, session_id: str) -> bool:
-    response = server.client.request("DELETE", f"/api/v1/sessions/{session_id}")
-    assert response.status == 200, response.text
-    gone: bool = response.json()["cli_deleted"]
-    return gone
+ask, events_of, prompts_seen = GEMINI.ask, GEMINI.events, GEMINI.prompts_seen
+begun, continued = GEMINI.begun, GEMINI.continued
 
 
 def turns_of(model_server: ModelServer) -> list[tuple[str, Any]]:
-    """What the model was asked last: who said what, trimmed by gemini in its part, without its own first one."""
-    turns = []
-    for message in model_server.asked()[-1].json()["contents"]:
-        for part in message["parts"]:
-            (kind,) = part.keys() & {"text", "functionCall", "functionResponse"}
-            if not str(part[kind]).startswith("<session_context>\nThis is the Gemini CLI."):
-                turns.append((message["role"], part[kind] if kind == "text" else kind))
-    return turns
-
-
-def prompts_seen(model_server: ModelServer) -> list[str]:
-    """The prompts of the conversation that the model was asked last."""
-    return [said for role, said in turns_of(model_server) if role == "user" and said != "functionResponse"]
+    """What the model was asked last: who said what."""
+    return gemini_turns(model_server.asked()[-1])
 
 
 def kept_of(server: Server, marker: str) -> list[Path]:
@@ -103,17 +66,6 @@ def test_what_tools_have_told_is_there_once_however_often_it_goes_on(
     assert prompts_seen(model_server) == ["one FAKE:tool FAKE:think", "two", "three", "four FAKE:tool", "five"]
 
 
-def test_the_turns_before_are_there_after_a_restart(
-    real_clis: Path, module_model_server: ModelServer, model_server: ModelServer, servers: ServerFactory
-) -> None:
-    server = start_real_server(servers, module_model_server)
-    session_id = begun(server, "one")
-    server.stop()
-    with ServerFactory(lambda _: server.folder) as again:
-        continued(start_real_server(again, module_model_server), session_id, "two")
-    assert prompts_seen(model_server) == ["one", "two"]
-
-
 def test_a_long_past_is_no_part_of_the_answer(real_server: Server, model_server: ModelServer) -> None:
     """gemini tells all that was said before, also after it has said that the session is there."""
     session_id = begun(real_server, "one " * 100_000)
@@ -131,13 +83,6 @@ def test_usage_is_that_of_the_turn(real_server: Server, model_server: ModelServe
     turn = model_server.turns()[-1]
     assert answer["token_usage"]["input_tokens"] == turn.input_tokens
     assert answer["token_usage"]["output_tokens"] == len(answer["output"]) // 4
-
-
-def test_a_session_keeps_its_model_until_another_is_named(real_server: Server, model_server: ModelServer) -> None:
-    answer = real_server.client.prompt("one", "gemini", model="gemini-2.5-pro").json()
-    for chosen in ({}, {"model": "gemini-2.5-flash"}):
-        real_server.client.prompt("more", "gemini", session_id=answer["session_id"], **chosen)
-    assert [turn.model for turn in model_server.turns()] == ["gemini-2.5-pro", "gemini-2.5-pro", "gemini-2.5-flash"]
 
 
 def test_system_prompts_of_a_turn(real_server: Server, model_server: ModelServer) -> None:
@@ -189,8 +134,7 @@ def test_a_turn_whose_client_goes_away_leaves_the_session_usable(
             if b"w5" in line.data:
                 exchange.vanish()
                 break
-    path = f"/api/v1/sessions/{session_id}"
-    wait_until(lambda: real_server.client.get(path).json()["status"] != "active", 30.0)
+    wait_until(lambda: session_of(real_server, session_id)["status"] != "active", 30.0)
     continued(real_server, session_id, "three")
     assert [said for said in prompts_seen(model_server) if "two" not in said] == ["one", "three"]
 
