@@ -22,9 +22,11 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(table.PAGE.read_text())
     results = {cell: f"{number} pieces" for number, cell in enumerate(CELLS)}
-    table.write(table.markdown(table.rows(results)), page)
+    table.write(results, page)
+    later = dict.fromkeys(CELLS[3:9], "others")
+    table.write(later, page)
     head, *lines = table.parsed(page.read_text())
 
     assert head == table.HEAD
-    assert lines == table.rows(results)
+    assert lines == table.rows(results | later)
     assert page.read_text().startswith(table.PAGE.read_text()[:1000])

@@ -50,14 +50,13 @@ def run(cells: Iterable[Cell]) -> dict[Cell, str]:
 def main() -> int:
     """Print the table; 1 when a cell failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--write", action="store_true", help=f"put the table into {table.PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the results into {table.PAGE.name}")
     parser.add_argument("words", nargs="*", help="only cells whose names have all these words")
     given = parser.parse_args()
     results = run(cell for cell in CELLS if all(word in str(cell) for word in given.words))
-    printed = table.markdown([line for line in table.rows(results) if any(line[2:])])
-    print(printed)
+    print(table.markdown([line for line in table.rows(results) if any(line[2:])]))
     if given.write:
-        table.write(printed)
+        table.write(results)
     return int(FAILED in results.values())
 
 

@@ -23,6 +23,8 @@ STREAM_DELTAS = 10
 MOMENTS = 3
 SPREAD_S = 0.25
 """A stream of so many deltas comes at so many moments at least, and takes so long, however lumpy it is."""
+ENDLESS = 1000
+"""So many deltas take longer than any client is waited for."""
 GONE_S = 2.0
 """So soon after its client nothing of a run lives."""
 
@@ -107,7 +109,7 @@ def error(cell: Cell, field: Field) -> str:
     runs = field.fake_runs()
     _, failed = ask(cell, field, how, cell.backend.failure)
     if field.model_server is None or not cell.backend.is_real:
-        assert field.fake_runs() == runs + 1, "the client sent it again"
+        assert field.fake_runs() - runs == 1, "the client sent it again"
     shown = check_error(cell, failed, cell.backend.statuses[cell.entry.dialect], cell.backend.reason)
     assert not failed.pieces
     return shown
@@ -136,11 +138,12 @@ def disconnect(cell: Cell, field: Field) -> str:
         witness = Witness(field.server.of_runs)
 
     number = uuid.uuid4().hex
-    text = f"hello {number} FAKE:n=1000 FAKE:delay={STREAM_DELAY_S}"
+    text = f"hello {number} FAKE:n={ENDLESS} FAKE:delay={STREAM_DELAY_S}"
     question = Question("leave", KEY, cell.backend.model, "Go on and on.", text)
     reply = field.client(cell.entry).ask(question, look)
     assert witness is not None, reply
     assert witness.seen, "no process of the run was found"
+    assert f"w{ENDLESS - 1} " not in reply.text, "the client stayed to the end"
     gone_s = witness.gone_s(reply.left_s + 5 * GONE_S) - reply.left_s
     assert gone_s < GONE_S, f"{gone_s:.2f} s\n{processes.describe(witness.left())}"
     return f"{gone_s:.2f} s"

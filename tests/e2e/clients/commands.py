@@ -1,7 +1,6 @@
-"""Clients that are commands: one process for each question, left by the signal that its user would send."""
+"""Clients that are commands: one process for each question, ended by a signal when the answer is to be left."""
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,9 @@ import yaml
 from tests.e2e import clis
 from tests.e2e.clients.programs.serving import ENOUGH, End, Question
 from tests.e2e.clients.talking import Failure, Reply, nothing, patience
+
+CLAUDE_CODE_ONCE = {"CLAUDE_CODE_MAX_RETRIES": "0", "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1"}
+"""Without these it sends again, for minutes, what was overloaded, and, once, what failed in the middle of a stream."""
 
 
 class Command(ABC):
@@ -66,7 +68,7 @@ class Command(ABC):
                 self.read(data, reply)
                 if question.how == "leave" and len(reply.pieces) >= ENOUGH and not leaves:
                     before_leaving()
-                    process.send_signal(signal.SIGINT)
+                    process.terminate()  # not SIGINT, which a background job ignores
                     leaves = True
             said = process.stderr.read().decode()
             process.wait()
@@ -107,7 +109,7 @@ class ClaudeCode(Command):
 
     def prepare(self) -> None:
         self.environment |= clis.provider_environment(f"{self.server}/anthropic")
-        self.environment["CLAUDE_CODE_MAX_RETRIES"] = "0"  # it tries again for minutes when the server is overloaded
+        self.environment |= CLAUDE_CODE_ONCE
         self._rest = b""
 
     def variables(self, question: Question) -> Mapping[str, str]:

@@ -37,6 +37,14 @@ def parsed(page: str) -> list[tuple[str, ...]]:
     return [head, *lines]
 
 
-def write(table: str, page: Path = PAGE) -> None:
-    """Put a table into its place on the page."""
-    page.write_text(PLACE.sub(lambda _: table, page.read_text()))
+def write(results: Mapping[Cell, str], page: Path = PAGE) -> None:
+    """Put the results into their places on the page; what was not tried stays as it was."""
+    text = page.read_text()
+    before = {line[:2]: line for line in parsed(text)[1:]}
+    lines = [merged(line, before.get(line[:2], line)) for line in rows(results)]
+    page.write_text(PLACE.sub(lambda _: markdown(lines), text))
+
+
+def merged(line: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
+    """A line, with what stood there before in its empty cells."""
+    return tuple(new or old for new, old in zip(line, before, strict=True))
