@@ -35,6 +35,7 @@ PING = Sent("ping", '{"type":"ping"}')
 GRAMMAR = re.compile(
     r"message_start (content_block_start (content_block_delta )*content_block_stop )*message_delta message_stop"
 )
+WAYS = list(product(REQUESTS, ({}, AGENT)))
 
 
 RUNS = FakeRuns({})
@@ -66,9 +67,13 @@ def error_of(response: TestResponse) -> Any:
     return response.json["error"]
 
 
-@pytest.mark.parametrize("tools", [{}, AGENT], ids=["model", "agent"])
-@pytest.mark.parametrize(("kind", "request_"), list(product(scripts.ANSWERS, REQUESTS)))
-def test_every_answer(kind: str, request_: str, tools: dict[str, str]) -> None:
+@pytest.mark.parametrize("kind", list(scripts.ANSWERS))
+def test_every_answer(kind: str) -> None:
+    for request_, tools in WAYS:
+        check_answer(kind, request_, tools)
+
+
+def check_answer(kind: str, request_: str, tools: dict[str, str]) -> None:
     script = scripts.ANSWERS[kind]
     response = client_of(script).post(MESSAGES, json=HELLO | REQUESTS[request_], headers=tools)
     assert response.status_code == 200, response.text
@@ -83,9 +88,13 @@ def test_every_answer(kind: str, request_: str, tools: dict[str, str]) -> None:
     assert request_ == "a stop" or said == texts_of(script)
 
 
-@pytest.mark.parametrize("tools", [{}, AGENT], ids=["model", "agent"])
-@pytest.mark.parametrize(("kind", "request_"), list(product(scripts.ANSWERS, REQUESTS)))
-def test_every_stream(kind: str, request_: str, tools: dict[str, str]) -> None:
+@pytest.mark.parametrize("kind", list(scripts.ANSWERS))
+def test_every_stream(kind: str) -> None:
+    for request_, tools in WAYS:
+        check_stream(kind, request_, tools)
+
+
+def check_stream(kind: str, request_: str, tools: dict[str, str]) -> None:
     script = scripts.ANSWERS[kind]
     response = client_of(script).post(MESSAGES, json=HELLO | REQUESTS[request_] | {"stream": True}, headers=tools)
     assert response.status_code == 200
@@ -116,10 +125,13 @@ def test_every_stream(kind: str, request_: str, tools: dict[str, str]) -> None:
             assert body["delta"]["type"] in allowed[kinds[body["index"]]]
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("way", list(scripts.FAILURES))
 @pytest.mark.parametrize("code", list(ErrorCode))
-def test_every_failure_before_the_answer(code: ErrorCode, way: str, stream: bool) -> None:
+def test_every_failure_before_the_answer(code: ErrorCode) -> None:
+    for way, stream in product(scripts.FAILURES, (False, True)):
+        check_failure(code, way, stream)
+
+
+def check_failure(code: ErrorCode, way: str, stream: bool) -> None:
     response = client_of(scripts.FAILURES[way](code)).post(MESSAGES, json=HELLO | {"stream": stream})
     assert response.status_code >= 400
     assert code.value in error_of(response)["message"]

@@ -26,6 +26,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "a stop that nobody says": {"stop": "never"},
     "much that is ignored": {"user": "u", "seed": 1, "logit_bias": {}, "n": 1, "temperature": 0.5, "store": False},
 }
+WAYS = list(product(REQUESTS, ({}, AGENT)))
 
 
 RUNS = FakeRuns({})
@@ -51,9 +52,13 @@ def error_of(response: TestResponse) -> Any:
     return response.json["error"]
 
 
-@pytest.mark.parametrize("tools", [{}, AGENT], ids=["model", "agent"])
-@pytest.mark.parametrize(("kind", "request_"), list(product(scripts.ANSWERS, REQUESTS)))
-def test_every_answer(kind: str, request_: str, tools: dict[str, str]) -> None:
+@pytest.mark.parametrize("kind", list(scripts.ANSWERS))
+def test_every_answer(kind: str) -> None:
+    for request_, tools in WAYS:
+        check_answer(kind, request_, tools)
+
+
+def check_answer(kind: str, request_: str, tools: dict[str, str]) -> None:
     script = scripts.ANSWERS[kind]
     response = client_of(script).post(CHAT, json=HELLO | REQUESTS[request_], headers=tools)
     assert response.status_code == 200, response.text
@@ -67,10 +72,13 @@ def test_every_answer(kind: str, request_: str, tools: dict[str, str]) -> None:
     assert request_ == "a stop" or whole == (message["content"] or message["refusal"] or "")
 
 
-@pytest.mark.parametrize("usage", [None, False, True])
-@pytest.mark.parametrize("tools", [{}, AGENT], ids=["model", "agent"])
-@pytest.mark.parametrize(("kind", "request_"), list(product(scripts.ANSWERS, REQUESTS)))
-def test_every_stream(kind: str, request_: str, tools: dict[str, str], usage: bool | None) -> None:
+@pytest.mark.parametrize("kind", list(scripts.ANSWERS))
+def test_every_stream(kind: str) -> None:
+    for (request_, tools), usage in product(WAYS, (None, False, True)):
+        check_stream(kind, request_, tools, usage)
+
+
+def check_stream(kind: str, request_: str, tools: dict[str, str], usage: bool | None) -> None:
     script = scripts.ANSWERS[kind]
     options = {} if usage is None else {"stream_options": {"include_usage": usage}}
     body = HELLO | REQUESTS[request_] | {"stream": True} | options
@@ -97,10 +105,13 @@ def test_every_stream(kind: str, request_: str, tools: dict[str, str], usage: bo
     assert request_ == "a stop" or said == texts_of(script)
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("way", list(scripts.FAILURES))
 @pytest.mark.parametrize("code", list(ErrorCode))
-def test_every_failure_before_the_answer(code: ErrorCode, way: str, stream: bool) -> None:
+def test_every_failure_before_the_answer(code: ErrorCode) -> None:
+    for way, stream in product(scripts.FAILURES, (False, True)):
+        check_failure(code, way, stream)
+
+
+def check_failure(code: ErrorCode, way: str, stream: bool) -> None:
     response = client_of(scripts.FAILURES[way](code)).post(CHAT, json=HELLO | {"stream": stream})
     assert response.status_code >= 400
     assert code.value in error_of(response)["message"]
