@@ -9,13 +9,13 @@ from tests.e2e.clients.field import Field, playing
 
 pytestmark = pytest.mark.offline
 
-EVERYWHERE = ("openai (Python)", "anthropic (Python)")
-"""These are tried with each backend, the others with claude."""
+PROVIDERS_OWN = ("openai (Python)", "anthropic (Python)")
+"""tests/test_openai_sdk.py and tests/test_anthropic_sdk.py ask the other backends by these."""
 
 
 def is_tried(cell: Cell) -> bool:
-    name = cell.entry.name
-    return name in EVERYWHERE or (cell.backend.name == "claude" and ("Python" in name or "LangChain" in name))
+    name, backend = cell.entry.name, cell.backend.name
+    return (backend == "custom" and name in PROVIDERS_OWN) or (backend == "claude" and "LangChain" in name)
 
 
 @pytest.fixture(scope="module")
