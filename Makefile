@@ -6,6 +6,9 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 MINUTES ?= 30
 
+# pytest keeps what it makes of the tests; without that each of its workers makes it again
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install serve test e2e check bench soak clean
 

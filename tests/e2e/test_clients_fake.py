@@ -1,4 +1,4 @@
-"""The clients in Python, with a server in front of fake CLIs: what ``make e2e`` does with real ones, in seconds."""
+"""LangChain, with a server in front of the fake claude; the providers' own SDKs have files of their own in tests/."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,9 @@ from tests.e2e.clients.field import Field, playing
 
 pytestmark = pytest.mark.offline
 
-PROVIDERS_OWN = ("openai (Python)", "anthropic (Python)")
-"""tests/test_openai_sdk.py and tests/test_anthropic_sdk.py ask the other backends by these."""
-
 
 def is_tried(cell: Cell) -> bool:
-    name, backend = cell.entry.name, cell.backend.name
-    return (backend == "custom" and name in PROVIDERS_OWN) or (backend == "claude" and "LangChain" in name)
+    return cell.backend.name == "claude" and "LangChain" in cell.entry.name
 
 
 @pytest.fixture(scope="module")
