@@ -8,6 +8,7 @@ from typing import Any
 from tests.e2e import clis
 from tests.e2e.fake_upstream import ModelServer, Received
 from tests.support.client import Exchange
+from tests.support.files import below
 from tests.support.server import Server
 
 
@@ -84,7 +85,7 @@ def session_of(server: Server, session_id: str) -> Mapping[str, Any]:
 def files_at_home(server: Server) -> set[Path]:
     """What is in the home folder of the CLIs, but for what is the server's own."""
     entries = [entry for entry in server.home.iterdir() if entry.name != ".clinvk"]
-    return {path for entry in entries for path in (entry, *entry.rglob("*"))}
+    return {path for entry in entries for path in (entry, *below(entry))}
 
 
 def only(events: list[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:

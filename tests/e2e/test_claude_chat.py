@@ -18,6 +18,7 @@ from services.settings import BackendSettings, Config, ServerSettings
 from tests.e2e import clis
 from tests.e2e.fake_upstream import ModelServer, Received
 from tests.support import guard
+from tests.support.files import below
 from tests.support.server import Server
 
 MODEL = clis.MODELS["claude"]
@@ -210,7 +211,7 @@ def test_a_tool_that_the_model_asks_for_is_not_there(
 @pytest.mark.parametrize("words", ["FAKE:tool", "FAKE:think"])
 def test_nothing_stays_in_claudes_home(words: str, container: Container, home: Path) -> None:
     def files() -> set[Path]:
-        return {*home.iterdir(), *(path for path in (home / ".claude").rglob("*") if "backups" not in path.parts)}
+        return {*home.iterdir(), *(path for path in below(home / ".claude") if "backups" not in path.parts)}
 
     run(container)
     before = files()

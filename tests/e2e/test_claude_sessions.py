@@ -12,6 +12,7 @@ from tests.e2e.conversing import CLAUDE, deleted, forked, session_of
 from tests.e2e.conversing import claude_texts as texts_of
 from tests.e2e.fake_upstream import ModelServer
 from tests.e2e.test_claude import PROMPTS, SECRET, system_of
+from tests.support.files import below
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
@@ -22,7 +23,8 @@ SHELL: Mapping[str, Any] = {"extra": ["--allowed-tools=Bash"]}
 def kept(server: Server) -> set[str]:
     """Everything in claude's home, with the folders that are always there and what is in them."""
     home = server.home / ".claude"
-    return {str(path.relative_to(home)) for path in home.glob("*/**/*") if "backups" not in path.parts}
+    found = {path.relative_to(home) for path in below(home)}
+    return {str(path) for path in found if len(path.parts) > 1 and "backups" not in path.parts}
 
 
 @pytest.fixture

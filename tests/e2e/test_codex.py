@@ -15,6 +15,7 @@ from tests.e2e.conversing import CODEX, only
 from tests.e2e.conversing import codex_texts as texts_of
 from tests.e2e.fake_upstream import ModelServer
 from tests.support import processes
+from tests.support.files import below
 from tests.support.server import Server, ServerFactory
 from tests.support.waiting import wait_until
 
@@ -161,7 +162,7 @@ def test_nothing_of_an_ephemeral_run_stays_in_codexs_home(real_server: Server) -
     marker = "quite-a-secret-prompt"
 
     def sessions() -> set[Path]:
-        return {path for path in (real_server.home / ".codex").rglob("*") if "rollout" in path.name}
+        return {path for path in below(real_server.home / ".codex") if "rollout" in path.name}
 
     before = sessions()
     ask(real_server, f"{marker} FAKE:tool", ephemeral=True)

@@ -19,6 +19,7 @@ from services.settings import BackendSettings, Config, ServerSettings
 from tests.e2e import clis
 from tests.e2e.fake_upstream import ModelServer, Received
 from tests.support import guard
+from tests.support.files import below
 
 MODEL = clis.MODELS["gemini"]
 SECRET = "the-safe-opens-with-7718"
@@ -295,7 +296,7 @@ def test_nothing_is_left_at_home(container: Container, model_server: ModelServer
 
     def files() -> set[Path]:
         ours = home / ".clinvk"
-        return {path for entry in home.iterdir() if entry != ours for path in (entry, *entry.rglob("*"))}
+        return {path for entry in home.iterdir() if entry != ours for path in (entry, *below(entry))}
 
     before = files()
     run(container, replace(ASK, messages=talk("one", "two")))
