@@ -10,7 +10,7 @@ from typing import Any
 from app import __version__
 from app.config import ConfigError, config_file, load_config
 from app.config.report import in_force
-from app.hooks import EXIT_CONFIG
+from app.hooks import EXIT_CONFIG, keep_what_is_loaded
 from app.server import serve
 from app.sessions_cli import add_commands as add_sessions
 from app.source import memory_bytes
@@ -60,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
     checking.set_defaults(run=_check)
     add_sessions(commands, config)
     return top
+
+
+def program() -> int:
+    """Be the program ``clinvk``; its exit code."""
+    keep_what_is_loaded()
+    return main()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

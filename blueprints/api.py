@@ -4,7 +4,10 @@ Schemas validate, document and load into dataclasses; everything that can go wro
 :class:`~services.errors.ClinvkError`.
 """
 
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import flask_smorest
@@ -65,6 +68,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         answers = {status: own if _is_error(status) else its for status, its in doc["responses"].items()}
         return doc | {"responses": answers}
 
+    def register_views_in_doc(self, api: "Api", *args: Any, **options: Any) -> None:
+        """Document the views, when somebody reads the document."""
+        api.document_later(partial(super().register_views_in_doc, api, *args, **options))
+
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         """Serve and document a view."""
         decorate: Callable[[View], View] = super().route(rule, **options)
@@ -100,10 +107,26 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest has no type
     def __init__(self, app: Flask, envelopes: Mapping[str, Envelope]) -> None:
         """``envelopes`` maps the path prefix of a dialect to its error envelope."""
         self._errors = ErrorResponses(envelopes)
+        self._undocumented: deque[Callable[[], None]] = deque()
+        self._documenting = threading.Lock()
         app.register_error_handler(ClinvkError, self._errors.respond)
         super().__init__(app)
 
+    def document_later(self, document: Callable[[], None]) -> None:
+        """Do a part of the documentation before it is read: it takes longer than all the rest of the start."""
+        self._undocumented.append(document)
+
+    def _openapi_json(self) -> Response:
+        with self._documenting:
+            while self._undocumented:
+                self._undocumented.popleft()()
+        served: Response = super()._openapi_json()
+        return served
+
     def _register_responses(self) -> None:
+        self.document_later(self._document_errors)
+
+    def _document_errors(self) -> None:
         usual = self.DEFAULT_RESPONSE_CONTENT_TYPE
         self.DEFAULT_RESPONSE_CONTENT_TYPE = PROBLEM_JSON  # the type of the error responses registered here
         super()._register_responses()
