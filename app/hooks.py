@@ -11,10 +11,10 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-import app.factory  # noqa: F401 - the workers' code: read once, here, and shared by all of them
 from app import __version__
 from app.addresses import why_not_listen
 from app.config import ConfigError
@@ -100,6 +100,7 @@ def _when_ready(arbiter: Any) -> None:
     remove_dead_folders(config.home / RUNS_FOLDER)
     _check_store(config)
     names = ", ".join(name for name, backend in config.backends.items() if backend.enabled)
+    import_module("app.factory")  # the workers' code: read once, here, and shared by all of them
     keep_what_is_loaded()
     log.info("clinvk %s: %s; %d runs at once", __version__, names, config.server.max_concurrent_runs)
 

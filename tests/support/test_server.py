@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from tests.support import processes
-from tests.support.server import Entry, ServerFactory
+from tests.support.server import Entry, Server, ServerFactory
 from tests.support.waiting import wait_until
 
 
@@ -22,19 +22,16 @@ def test_starts_answers_and_stops(start_server: ServerFactory, entry: Entry) -> 
 
 
 @pytest.mark.parametrize("backend", ["claude", "codex", "gemini"])
-def test_its_backends_are_the_fake_clis(start_server: ServerFactory, backend: str) -> None:
-    server = start_server()
+def test_its_backends_are_the_fake_clis(server: Server, backend: str) -> None:
     answer = server.client.prompt("hello FAKE:n=2", backend).json()
 
     assert answer["exit_code"] == 0, answer
     assert answer["output"].startswith(f"fake-cli name={backend} ")
-    (start,) = server.clis.starts()
-    assert start["name"] == backend
+    (start,) = [start for start in server.clis.starts() if start["name"] == backend]
     assert start["run_id"]
 
 
-def test_streams_arrive_in_pieces(start_server: ServerFactory) -> None:
-    server = start_server()
+def test_streams_arrive_in_pieces(server: Server) -> None:
     with server.client.stream("hello FAKE:n=10 FAKE:delay=0.05") as answer:
         pieces = list(answer.pieces())
 
@@ -42,13 +39,13 @@ def test_streams_arrive_in_pieces(start_server: ServerFactory) -> None:
     assert pieces[-1].at_s - pieces[0].at_s >= 0.4
 
 
-def test_sees_what_a_run_starts_and_leaves(start_server: ServerFactory, tmp_path: Path) -> None:
-    server = start_server()
+def test_sees_what_a_run_starts_and_leaves(server: Server, tmp_path: Path) -> None:
+    server.wait_until_idle()
     file = tmp_path / "pid"
     with server.client.stream(f"x FAKE:hang FAKE:orphan={file} FAKE:emptyenv") as answer:
         wait_until(file.exists, 5, "the orphan's pid")
         orphan = psutil.Process(int(file.read_text()))
-        cli = psutil.Process(server.clis.starts()[0]["pid"])
+        cli = psutil.Process(server.clis.starts()[-1]["pid"])
         assert {orphan, cli} <= server.of_runs()
         answer.vanish()
     server.wait_until_idle()
