@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from app import __version__
-from app.config import ConfigError, config_file, load_config
+from app.config import EXIT_CONFIG, ConfigError, config_file, load_config
 from app.config.report import in_force
-from app.hooks import EXIT_CONFIG, keep_what_is_loaded
-from app.server import serve
 from app.sessions_cli import add_commands as add_sessions
 from app.source import memory_bytes
 
@@ -62,12 +60,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def program() -> int:
-    """Be the program ``clinvk``; its exit code."""
-    keep_what_is_loaded()
-    return main()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
     arguments = parser().parse_args(argv)
@@ -76,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from app.server import serve  # noqa: PLC0415 - it brings gunicorn, which nothing else needs
+
     flags: Mapping[str, Any] = {
         "server.host": arguments.host,
         "server.port": arguments.port,

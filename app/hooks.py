@@ -8,31 +8,25 @@ import ctypes
 import gc
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from app import __version__
 from app.addresses import why_not_listen
-from app.config import ConfigError
+from app.config import ConfigError, refuse
 from app.config.checks import exposure
 from app.connection import Limits
 from app.source import keys_of, source
 from app.worker import Worker
-from services.container import RUNS_FOLDER, database
-from services.descendants import become_subreaper, end_dead_instances, end_processes_of, instance_id
+from services.descendants import become_subreaper, end_processes_of, instance_id
 from services.errors import ClinvkError, Problem
-from services.run_folder import remove_dead_folders, remove_folder_of
-from services.sessions.errors import StoreError
-from services.sessions.store import SessionStore
+from services.run_folder import RUNS_FOLDER, remove_folder_of
 from services.settings import Config, ServerSettings
 
 log = logging.getLogger("gunicorn.error")
 
-EXIT_CONFIG = 2
 PR_SET_DUMPABLE = 4  # <linux/prctl.h>
 
 
@@ -95,24 +89,12 @@ def _when_ready(arbiter: Any) -> None:
     config = source.current()
     if problem := _exposed(arbiter, config):
         refuse(f"configuration error: {problem}")
-    if count := end_dead_instances():
-        log.warning("ended %d processes that a server which no longer lives had left", count)
-    remove_dead_folders(config.home / RUNS_FOLDER)
-    _check_store(config)
-    names = ", ".join(name for name, backend in config.backends.items() if backend.enabled)
-    import_module("app.factory")  # the workers' code: read once, here, and shared by all of them
+    from app.readiness import make_ready  # noqa: PLC0415 - most of our code; a start that fails does without
+
+    make_ready(config)
     keep_what_is_loaded()
+    names = ", ".join(name for name, backend in config.backends.items() if backend.enabled)
     log.info("clinvk %s: %s; %d runs at once", __version__, names, config.server.max_concurrent_runs)
-
-
-def _check_store(config: Config) -> None:
-    """Bring the session database up to date before any worker needs it; one that is no database stops the start."""
-    try:
-        SessionStore.open(database(config)).close()
-    except StoreError as error:
-        if not error.passing:
-            refuse(f"configuration error: {error.message}")
-        log.warning("%s; prompts will run without being recorded until it can be used", error.message)
 
 
 def _exposed(arbiter: Any, config: Config) -> str | None:
@@ -195,9 +177,3 @@ def make_undumpable() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
-
-
-def refuse(message: str) -> NoReturn:
-    """Say why there will be no server, and end."""
-    print(f"clinvk: {message}", file=sys.stderr, flush=True)
-    raise SystemExit(EXIT_CONFIG)

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from gunicorn.app.base import BaseApplication
 
 from app.addresses import bind_address
-from app.config import ConfigError
-from app.hooks import hooks, refuse
+from app.config import ConfigError, refuse
+from app.hooks import hooks
 from app.source import share_of_worker, source
 from services.settings import Config
 

@@ -17,15 +17,13 @@ from services.orchestration import Orchestrator
 from services.planning import Planner
 from services.process import Engine
 from services.registry import Registry
+from services.run_folder import RUNS_FOLDER
 from services.running import Runner
 from services.runs import Runs
 from services.session_runs import SessionRuns
 from services.settings import Config
 from services.slots import Slots
 from services.store_access import DATABASE, Housekeeping, StoreAccess
-
-RUNS_FOLDER = "runs"
-"""In the home folder: a folder per worker, and in it one per run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from pathlib import Path
 from services.backends.base import InRun, PromptText
 from services.descendants import instance_id, is_alive
 
+RUNS_FOLDER = "runs"
+"""In the home folder: a folder per worker, and in it one per run."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:

@@ -1,8 +1,13 @@
 """What is wrong with a configuration, told so that it can be mended without reading code."""
 
+import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from services.errors import Problem
+
+EXIT_CONFIG = 2
+"""The exit code of a program whose configuration is at fault."""
 
 
 class ConfigError(Exception):
@@ -23,3 +28,9 @@ class ConfigError(Exception):
         if len(lines) == 1:
             return f"configuration error{where}: {lines[0]}"
         return "\n".join([f"{len(lines)} configuration errors{where}:", *(f"  {line}" for line in lines)])
+
+
+def refuse(message: str) -> NoReturn:
+    """Say why there will be no server, and end."""
+    print(f"clinvk: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(EXIT_CONFIG)
