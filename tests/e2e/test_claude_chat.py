@@ -371,7 +371,7 @@ def test_how_one_is_asked_does_not_stay_for_the_next(container: Container, model
 def test_the_providers_stop_ends_the_run(sampling: Sampling, container: Container, model_server: ModelServer) -> None:
     prompt = replace(ASK, text="FAKE:truncate FAKE:n=8", max_tokens=55, messages=talk("one", "two"), sampling=sampling)
     result = run(container, prompt)
-    (received,) = model_server.asked()
+    received, *_ = model_server.asked()  # claude asks again at once: it is ended, but can be quicker
     assert (received.json()["max_tokens"], received.json()["thinking"]) == (55, OFF)
     assert isinstance(result.outcome, Done), result
     assert result.outcome.stop_reason == "max_tokens"
