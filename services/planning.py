@@ -123,7 +123,8 @@ class Planner:
     def _options(self, prompt: Prompt, backend: Backend, settings: BackendSettings) -> Options:
         unified = self._defaults
         flags = check_extra(prompt.extra, backend.extra_flags, prompt.at("extra"))
-        self._check_mode_flags(flags, backend, prompt.at("extra"))
+        self._check_mode_flags(flags, backend, prompt)
+        self._check_tool_flags(flags, backend, settings, prompt)
         workdir = ""
         if prompt.workdir:
             workdir = resolve_workdir(
@@ -159,16 +160,34 @@ class Planner:
                 message = f"{mode!r} is not permitted on this server; permitted: {', '.join(allowed)}"
                 raise ClinvkError.field(prompt.at(name), message, ErrorCode.NOT_PERMITTED)
 
-    def _check_mode_flags(self, flags: Mapping[str, str], backend: Backend, location: str) -> None:
-        """A mode chosen by a flag obeys the same caps; one that is none of ours is permitted only where all are."""
-        permitted = {*self._server.allowed_approval_modes, *self._server.allowed_sandbox_modes}
-        if permitted == {*APPROVAL_MODES, *SANDBOX_MODES}:
+    def _check_mode_flags(self, flags: Mapping[str, str], backend: Backend, prompt: Prompt) -> None:
+        """A mode chosen by a flag obeys the same caps; one that is none of ours is permitted only where all are.
+
+        Which of two the CLI would take is its own affair, so where there are caps there must not be two.
+        """
+        server = self._server
+        if {*APPROVAL_MODES} <= {*server.allowed_approval_modes} and {*SANDBOX_MODES} <= {
+            *server.allowed_sandbox_modes
+        }:
             return
+        permitted = {*server.allowed_approval_modes, *server.allowed_sandbox_modes}
+        names = [word.partition("=")[0] for word in prompt.extra]
         for flag, value in flags.items():
             modes = backend.mode_flags.get(flag)
-            if modes is not None and modes.get(value) not in permitted:
-                message = f"{flag} {value} is not permitted on this server"
-                raise ClinvkError.field(location, message, ErrorCode.NOT_PERMITTED)
+            if modes is not None and (modes.get(value) not in permitted or names.count(flag) > 1):
+                raise _not_permitted(prompt, f"{flag} {value} is not permitted on this server")
+
+    def _check_tool_flags(
+        self, flags: Mapping[str, str], backend: Backend, settings: BackendSettings, prompt: Prompt
+    ) -> None:
+        """Which tools may be used, the configuration has the last word, if it says anything of them."""
+        if settings.allowed_tools is not None and (widening := backend.tool_flags & flags.keys()):
+            message = f"{min(widening)}: this server has chosen the tools (backends.{backend.name}.allowed_tools)"
+            raise _not_permitted(prompt, message)
+
+
+def _not_permitted(prompt: Prompt, message: str) -> ClinvkError:
+    return ClinvkError.field(prompt.at("extra"), message, ErrorCode.NOT_PERMITTED)
 
 
 def _whole(prompt: Prompt, backend: Backend) -> Prompt:

@@ -232,7 +232,12 @@ class Backend(ABC):
     extra_flags: Mapping[str, bool] = {}
     """The flags a request may pass in ``extra``; True where a value follows."""
     mode_flags: Mapping[str, Mapping[str, str]] = {}
-    """For each of those flags that chooses an approval or a sandbox mode: which of our modes its values are."""
+    """For each of those flags that chooses an approval or a sandbox mode: which of our modes its values are.
+
+    One that goes beyond every mode of ours, such as allowing a tool outright, has none of them.
+    """
+    tool_flags: frozenset[str] = frozenset()
+    """Those of the flags that allow tools: only where the configuration has not chosen them."""
     version_args: tuple[str, ...] = ("--version",)
     """Arguments that make the program print its version."""
     version_environment: Mapping[str, str] = {}

@@ -52,7 +52,11 @@ class ClaudeBackend(Backend):
         "MCP_TOOL_TIMEOUT",
     )
     extra_flags = EXTRA_FLAGS
-    mode_flags = {"--permission-mode": {value: mode for mode, value in PERMISSION_MODES.items()}}  # noqa: RUF012
+    tool_flags = frozenset({"--allowed-tools", "--allowedTools"})
+    mode_flags = {  # noqa: RUF012 - read only, as in the base
+        "--permission-mode": {value: mode for mode, value in PERMISSION_MODES.items()},
+        **{flag: {} for flag in tool_flags},
+    }
     tested_version = "2.1.197"
     can_resume = True
     folder_bound = True
