@@ -72,7 +72,7 @@ def main() -> None:
     print("\n".join(f"{kind:18}{count}" for kind, count in sorted(clients.asked.items())))
     print(f"{'in all':18}{clients.asked.total()}\n{'wrong':18}{len(clients.wrong)}\n{'tracebacks':18}{tracebacks}")
     print("\n".join(clients.wrong[:20]))
-    raise SystemExit(1 if clients.wrong or tracebacks or figures[-1].leaks(figures) else 0)
+    raise SystemExit(1 if clients.wrong or tracebacks or figures[-1].leaks(figures, CLIENTS) else 0)
 
 
 def _made(folder: Path) -> Path:
