@@ -76,7 +76,7 @@ def create_container(config: Config, version: str, environment: Mapping[str, str
     keys.start()
     registry = Registry(folder, worker_id())
     runs = Runs(
-        Planner(backends, config.backends, config.unified_flags, server),
+        Planner(backends, config.backends, config.unified_flags, server, config.home),
         engine,
         Slots(server.max_concurrent_runs, server.max_queued_runs),
         server,

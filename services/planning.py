@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from services.backends.base import Backend, Conversation, Errand, InRun, Options, PromptText, Spawn
@@ -61,11 +62,14 @@ class Planner:
         settings: Mapping[str, BackendSettings],
         defaults: UnifiedFlags,
         server: ServerSettings,
+        home: Path | None = None,
     ) -> None:
+        """``home`` is the folder of the server's own, where no request may work: other clients' sessions lie there."""
         self._backends = backends
         self._settings = settings
         self._defaults = defaults
         self._server = server
+        self._blocked = (*server.blocked_workdir_prefixes, *((str(home),) if home else ()))
 
     def plan(self, prompt: Prompt, kept: Kept | None = None) -> Plan:
         """Validate and resolve a prompt, of a conversation that is kept or of none.
@@ -131,7 +135,7 @@ class Planner:
                 prompt.workdir,
                 location=prompt.at("workdir"),
                 allowed=self._server.allowed_workdir_prefixes,
-                blocked=self._server.blocked_workdir_prefixes,
+                blocked=self._blocked,
             )
         return Options(
             workdir=workdir,

@@ -27,7 +27,7 @@ def resolve_workdir(path: str, *, location: str, allowed: Iterable[str], blocked
     if real == Path("/"):
         raise refuse("must not be the root folder")
     if any(real.is_relative_to(Path(prefix).resolve()) for prefix in blocked):
-        raise refuse("lies in a folder that the server blocks (server.blocked_workdir_prefixes)")
+        raise refuse("lies in a folder that the server blocks (server.blocked_workdir_prefixes, and its own)")
     permitted = [Path(prefix).resolve() for prefix in allowed]
     if permitted and not any(real.is_relative_to(prefix) for prefix in permitted):
         raise refuse("lies outside the folders that the server allows (server.allowed_workdir_prefixes)")

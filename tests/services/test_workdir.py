@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from services.container import create_container
 from services.errors import ClinvkError, ErrorCode
+from services.prompts import Prompt
+from services.settings import BackendSettings, Config
 from services.workdir import resolve_workdir
 
 
@@ -53,3 +56,17 @@ def test_allowed_prefixes_are_whole_names(tmp_path: Path) -> None:
         resolve(tmp_path / "workshop", allowed, blocked)
     with pytest.raises(ClinvkError, match="blocks"):
         resolve(tmp_path / "work" / "blocked", allowed, blocked)
+
+
+def test_the_servers_own_folder_is_closed_where_the_sessions_of_others_lie(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "work" / "session-of-another").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(home / "work")
+    container = create_container(Config(home, backends={"claude": BackendSettings()}), "test", {})
+    try:
+        for folder in (home, home / "work" / "session-of-another", tmp_path / "link" / "session-of-another"):
+            with pytest.raises(ClinvkError, match="blocks") as caught:
+                container.runs.check(Prompt("claude", "hello", workdir=str(folder)))
+            assert caught.value.code is ErrorCode.WORKDIR_NOT_ALLOWED
+    finally:
+        container.close()
