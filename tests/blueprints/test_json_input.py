@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blueprints.json_input import MAX_CONTAINERS, MAX_DEPTH, parse_json, problems_of
+from blueprints.json_input import MAX_DEPTH, MAX_VALUES, has_more_values, parse_json, problems_of
 from services.errors import ClinvkError
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -55,7 +55,12 @@ def test_never_raises_anything_else(body: bytes) -> None:
         (b"[" * 100_000 + b"]" * 100_000, "body"),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "body"),
         (b'{"a": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", "a" + "[0]" * (MAX_DEPTH - 1)),
-        (b"[" + b"[]," * MAX_CONTAINERS + b"[]]", "body"),
+        (b"[" + b"[]," * MAX_VALUES + b"[]]", "body"),
+        (b"[" + b"0," * MAX_VALUES + b"0]", "body"),
+        (b'["' + b'","' * MAX_VALUES + b'"]', "body"),
+        (b'["' + b'\\\\","' * MAX_VALUES + b'"]', "body"),
+        (b"{" + b",".join(b'"%d":{}' % number for number in range(MAX_VALUES)) + b"}", "body"),
+        (b"[" + (b"[" * 9 + b"]" * 9 + b",") * (MAX_VALUES // 9) + b"0]", "body"),
     ],
     ids=lambda value: repr(value[:30]),
 )
@@ -78,6 +83,28 @@ def test_refuses_and_names(body: bytes, location: str) -> None:
 def test_takes_what_is_only_unusual(body: bytes, value: object) -> None:
     parsed = parse_json(body)
     assert value is None or parsed == value
+
+
+@pytest.mark.parametrize("text", [",[{" * MAX_VALUES, '","' * MAX_VALUES, "\\" * MAX_VALUES, '\\","\\\\"' * MAX_VALUES])
+def test_what_stands_in_a_text_is_no_value(text: str) -> None:
+    document = {text: text, "x": [text, {}, text]}
+    assert parse_json(json.dumps(document).encode()) == document
+
+
+@given(DOCUMENTS)
+def test_values_are_counted_and_empty_ones_twice(document: object) -> None:
+    body = json.dumps(document).encode()
+    count = values_in(document)
+    assert has_more_values(body, count - 1)
+    assert not has_more_values(body, count)
+
+
+def values_in(document: object) -> int:
+    """How many values there are, with the document itself and its lists and objects."""
+    if not isinstance(document, dict | list):
+        return 1
+    members = document.values() if isinstance(document, dict) else document
+    return 1 + sum(map(values_in, members)) if document else 2
 
 
 def test_a_long_text_costs_little() -> None:

@@ -181,4 +181,4 @@ def test_a_crowd_of_errors_is_cut_short() -> None:
 
 
 def test_a_crowd_of_tasks_is_not_looked_at() -> None:
-    assert refused("/api/v1/parallel", {"tasks": [1] * 500_000}) == ["tasks"]
+    assert refused("/api/v1/parallel", {"tasks": [1] * 90_000}) == ["tasks"]
