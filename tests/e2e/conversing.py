@@ -1,6 +1,7 @@
 """Talk with the real CLIs through a real server, and read what their models were asked."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,16 @@ def files_at_home(server: Server) -> set[Path]:
     """What is in the home folder of the CLIs, but for what is the server's own."""
     entries = [entry for entry in server.home.iterdir() if entry.name != ".clinvk"]
     return {path for entry in entries for path in (entry, *below(entry))}
+
+
+def files_with(folder: Path, text: str) -> list[Path]:
+    """The files below a folder that hold a text.  What is being removed meanwhile holds nothing."""
+    found = []
+    for path in below(folder):
+        with suppress(FileNotFoundError):
+            if path.is_file() and text.encode() in path.read_bytes():
+                found.append(path)
+    return found
 
 
 def only(events: list[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:

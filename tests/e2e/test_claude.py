@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -108,20 +107,13 @@ def test_both_system_prompts_and_none_of_them_on_the_command_line(
 ) -> None:
     fields = {"system_prompt": "be a pirate", "append_system_prompt": "be brief", "model": MODEL}
     with real_server.client.stream("hello FAKE:hold", **fields, extra=["--append-system-prompt=be kind"]) as exchange:
-        (received,) = wait_for_question(model_server)
+        (received,) = wait_until(model_server.asked, 30.0)
         commands = [processes.command(process) for process in real_server.of_runs()]
         model_server.release()
         list(exchange.lines())
     assert "be a pirate\n\nbe brief\n\nbe kind" in system_of(received)
     assert any("--model" in command for command in commands), commands
     assert not [command for command in commands if "be " in command or "hello" in command]
-
-
-def wait_for_question(model_server: ModelServer, timeout_s: float = 20.0) -> list[Received]:
-    deadline = time.monotonic() + timeout_s
-    while not model_server.turns() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return model_server.asked()
 
 
 # ---------------------------------------------------------------------- what comes back
@@ -168,7 +160,7 @@ def test_nothing_of_an_ephemeral_run_stays_in_claudes_home(real_server: Server) 
     real_server.client.prompt("hello", ephemeral=True)
     before = files()
     real_server.client.prompt("hello FAKE:tool", ephemeral=True, extra=["--allowed-tools", "Bash"])
-    wait_until(lambda: files() == before)
+    wait_until(lambda: files() <= before)  # what the first one left may have been about to be removed
 
 
 # ---------------------------------------------------------------------- options

@@ -372,11 +372,13 @@ def test_the_providers_stop_ends_the_run(sampling: Sampling, container: Containe
     prompt = replace(ASK, text="FAKE:truncate FAKE:n=8", max_tokens=55, messages=talk("one", "two"), sampling=sampling)
     result = run(container, prompt)
     received, *_ = model_server.asked()  # claude asks again at once: it is ended, but can be quicker
+    assert received.turn is not None
     assert (received.json()["max_tokens"], received.json()["thinking"]) == (55, OFF)
     assert isinstance(result.outcome, Done), result
     assert result.outcome.stop_reason == "max_tokens"
+    assert result.output.startswith("fake turn=2 ")
+    assert result.output.count("fake turn=") == 1, "nothing of what claude asks then is part of the answer"
     assert result.output.endswith("w6 w7 ")
-    assert received.turn is not None
     usage = result.outcome.usage
     assert usage.output_tokens == len(result.output) // 4
     assert usage.input_tokens == received.turn.input_tokens + 7 + 11

@@ -93,7 +93,7 @@ def test_what_a_turn_may_do_does_not_outlast_it(real_server: Server, project: Pa
 def test_a_session_goes_on_after_a_turn_that_was_given_up(real_server: Server, model_server: ModelServer) -> None:
     session_id = begun(real_server, "one")
     with real_server.client.stream("two FAKE:hang", session_id=session_id) as exchange:
-        wait_until(lambda: len(model_server.asked()) == 2)
+        wait_until(lambda: len(model_server.asked()) == 2, 30.0)
         exchange.vanish()
     real_server.wait_until_idle()
     wait_until(lambda: session_of(real_server, session_id)["status"] != "active")
@@ -164,20 +164,22 @@ def test_nothing_is_kept_of_an_ephemeral_run(real_server: Server) -> None:
     before = kept(real_server)
     answer = real_server.client.prompt('x FAKE:tool FAKE:cmd="seq 1 100000"', ephemeral=True, **SHELL).json()
     assert answer["exit_code"] == 0, answer
-    wait_until(lambda: kept(real_server) == before)
+    wait_until(lambda: kept(real_server) <= before)  # of runs before, something may have been about to be removed
 
 
 # ---------------------------------------------------------------------- lost sessions
 
 
 def test_a_session_that_claude_has_lost_has_expired(real_server: Server, model_server: ModelServer) -> None:
+    began_s = time.monotonic()
     session_id = begun(real_server, "a prompt to be lost")
+    first_s = time.monotonic() - began_s
     for path in conversations(real_server):
         if "a prompt to be lost" in path.read_text():
             path.unlink()
     began_s = time.monotonic()
     answer = real_server.client.prompt("two", session_id=session_id)
     assert "session_expired" in answer.text
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < first_s + 5, "nobody waits for what does not come"
     assert real_server.client.post(f"/api/v1/sessions/{session_id}/fork", {}).status == 410
     assert len(model_server.asked()) == 1

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conversing import CODEX, deleted, forked, only
+from tests.e2e.conversing import CODEX, deleted, files_with, forked, only
 from tests.e2e.conversing import codex_texts as texts_of
 from tests.e2e.fake_upstream import ModelServer
 from tests.e2e.test_codex import SECRET
+from tests.support.files import below
 from tests.support.server import Server
 
 ask, events_of, prompts_seen = CODEX.ask, CODEX.events, CODEX.prompts_seen
@@ -21,7 +22,7 @@ def kept_of(server: Server, marker: str) -> list[str]:
     """Where codex keeps a text: its files, and the tables of its databases."""
     home = server.home / ".codex"
     databases = sorted(home.glob("*.sqlite"))
-    found = [str(path) for path in home.rglob("rollout-*") if marker in path.read_text()]
+    found = [str(path) for path in files_with(home, marker) if path.name.startswith("rollout-")]
     for path in databases:
         with sqlite3.connect(path) as database:
             for (table,) in database.execute("select name from sqlite_master where type = 'table'").fetchall():
@@ -143,8 +144,9 @@ def test_nothing_is_kept_of_a_session_that_is_deleted(real_server: Server) -> No
 
 def test_a_session_that_codex_has_lost_has_expired(real_server: Server, model_server: ModelServer) -> None:
     session_id = begun(real_server, "one")
-    for path in (real_server.home / ".codex").rglob("rollout-*"):
-        path.unlink()
+    for path in below(real_server.home / ".codex"):
+        if path.name.startswith("rollout-"):
+            path.unlink()
     response = real_server.client.post(
         "/api/v1/prompt", {"backend": "codex", "prompt": "two", "session_id": session_id}
     )

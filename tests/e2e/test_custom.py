@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from tests.e2e import clis
+from tests.e2e.conversing import files_with
 from tests.e2e.fake_upstream import ModelServer
 from tests.support.documented import configurations
 from tests.support.server import Server, ServerFactory, merged
+from tests.support.waiting import wait_until
 
 NAMES = ("llm", "opencode", "qwen")
 MODEL = {"llm": "fake-model", "opencode": "fake/fake-model", "qwen": "fake-model"}
@@ -194,7 +196,4 @@ def test_an_unknown_model_is_told(custom_server: Server, model_server: ModelServ
 def test_nothing_of_a_conversation_stays(custom_server: Server, model_server: ModelServer, name: str) -> None:
     mark = f"mark-of-{name}-in-the-prompt"
     assert custom_server.client.prompt(mark, name, ephemeral=True).json()["exit_code"] == 0
-    custom_server.wait_until_idle()
-
-    kept = [path for path in custom_server.home.rglob("*") if path.is_file() and mark.encode() in path.read_bytes()]
-    assert kept == []
+    wait_until(lambda: not files_with(custom_server.home, mark))

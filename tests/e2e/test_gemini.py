@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,9 +126,7 @@ def test_both_system_prompts_and_none_of_them_on_the_command_line(
 ) -> None:
     fields = {"system_prompt": "be a pirate", "append_system_prompt": "be brief", "model": MODEL}
     with real_server.client.stream("hello FAKE:hold", "gemini", **fields) as exchange:
-        deadline = time.monotonic() + 30
-        while not model_server.turns() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(model_server.asked, 30.0)
         commands = [processes.command(process) for process in real_server.of_runs()]
         model_server.release()
         list(exchange.lines())

@@ -7,7 +7,7 @@ import pytest
 
 from services.backends.gemini.signs import NEXT_LINE
 from tests.e2e.conftest import start_real_server
-from tests.e2e.conversing import GEMINI, deleted, forked, gemini_turns, only, session_of
+from tests.e2e.conversing import GEMINI, deleted, files_with, forked, gemini_turns, only, session_of
 from tests.e2e.fake_upstream import ModelServer
 from tests.e2e.test_gemini import SECRET, system_of
 from tests.support.server import Server, ServerFactory
@@ -24,8 +24,7 @@ def turns_of(model_server: ModelServer) -> list[tuple[str, Any]]:
 
 def kept_of(server: Server, marker: str) -> list[Path]:
     """The files in gemini's home that hold a text."""
-    files = (path for path in (server.home / ".gemini").rglob("*") if path.is_file())
-    return [path for path in files if marker in path.read_text()]
+    return files_with(server.home / ".gemini", marker)
 
 
 @pytest.fixture
