@@ -1,8 +1,8 @@
 """The API keys: where they come from, and whose a request is."""
 
-import hmac
 from collections.abc import Callable, Collection
 from hashlib import sha256
+from hmac import compare_digest
 from pathlib import Path
 
 from services.errors import ClinvkError, ErrorCode
@@ -37,7 +37,7 @@ class Keys:
         Raises ClinvkError ``unauthorized``.  Takes the same time for every key of the same length, good or bad.
         """
         digest = sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
-        good = [hmac.compare_digest(digest, known) for known in self._digests]
+        good = [compare_digest(digest, known) for known in self._digests]
         if not any(good):
             message = "an API key is needed: send it as X-Api-Key or as Authorization: Bearer"
             raise ClinvkError(ErrorCode.UNAUTHORIZED, "the API key is not known here" if presented else message)

@@ -1,4 +1,5 @@
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,3 +55,26 @@ def test_a_source_that_fails_later_changes_nothing(tmp_path: Path, caplog: pytes
 def test_a_source_that_fails_at_first_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ClinvkError):
         KeyRing(of_file(tmp_path / "missing"))
+
+
+def test_while_a_source_hangs_the_last_good_keys_are_in_force() -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def read() -> Keys:
+        if asked.is_set():
+            return Keys(["later"])
+        if reads.pop():
+            return Keys(["good"])
+        asked.set()
+        released.wait()
+        raise ClinvkError(ErrorCode.INTERNAL, "gopass did not answer in time")
+
+    reads = [False, True]
+    ring = KeyRing(read, every_s=0.01)
+    ring.start()
+    assert asked.wait(10)
+    assert knows(ring, "good")
+    assert not knows(ring, "later")
+    released.set()
+    wait_until(lambda: knows(ring, "later"))
+    ring.close()

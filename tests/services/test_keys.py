@@ -1,11 +1,15 @@
 """Where the keys come from; a source that fails never leaves the server open."""
 
+import hmac
+import os
 from pathlib import Path
 
 import pytest
 
+from services import keys as under_test
 from services.errors import ClinvkError
-from services.keys import Gopass, read_keys
+from services.keys import Gopass, Keys, read_keys
+from services.process import run_apart
 from services.settings import ServerSettings
 
 
@@ -41,3 +45,32 @@ def test_a_source_that_fails_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(ClinvkError) as caught:
             read_keys(server, command)
         assert "secret noise" not in caught.value.message
+
+
+@pytest.mark.parametrize("presented", ["first", "last", "lasu", "", "x" * 10_000, "\u00e9", "\udcff"])
+def test_the_time_it_takes_tells_nothing_of_a_key(presented: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guess is compared with every key, and never character by character: by digests of one length."""
+    compared: list[tuple[str, str]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((one, other))
+        return hmac.compare_digest(one, other)
+
+    monkeypatch.setattr(under_test, "compare_digest", compare)
+    keys = Keys(["first", "middle", "last"])
+    if presented in {"first", "last"}:
+        assert keys.owner_of(presented) in keys.owners
+    else:
+        with pytest.raises(ClinvkError):
+            keys.owner_of(presented)
+    assert len(compared) == 3
+    assert {len(digest) for pair in compared for digest in pair} == {64}
+
+
+def test_a_gopass_that_hangs_is_ended_and_closes_the_server() -> None:
+    def hanging(argv: list[str], timeout_s: float) -> tuple[int, str, str]:
+        assert (argv[:3], timeout_s) == (["gopass", "show", "--password"], 20)
+        return run_apart(["sh", "-c", "echo key; sleep 60"], os.environ, 0.2)
+
+    with pytest.raises(ClinvkError, match="it did not answer in time"):
+        read_keys(ServerSettings(api_keys_gopass_path="a/b"), hanging)
