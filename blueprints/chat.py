@@ -1,18 +1,21 @@
 """What the chat APIs share: from a conversation and the headers of its request to a run, and what is told of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from flask import request
+from flask import Response, jsonify, request
 
+from blueprints import sse
 from blueprints.context import services
+from blueprints.errors import of_failure
 from blueprints.requests import client_fd, owner
+from blueprints.streaming import Write, stream_run
 from services.chat import AS_USUAL, ChatMessage, Sampling, merged
 from services.deadline import Deadline
 from services.errors import ClinvkError, ErrorCode
 from services.estimate import tokens_of_messages
-from services.events import Event, Message, Thinking
+from services.events import Done, Event, Failed, Message, Thinking
 from services.prompts import Prompt
 from services.running import Running
 from services.settings import APPROVAL_MODES, SANDBOX_MODES
@@ -24,6 +27,7 @@ SANDBOX = "X-Clinvk-Sandbox-Mode"
 SESSION = "X-Clinvk-Session"
 RUN = "X-Clinvk-Run"
 IGNORED = "X-Clinvk-Ignored"
+USAGE = "X-Clinvk-Usage"
 
 NAMES = {
     "backend": "model",
@@ -108,8 +112,34 @@ def headers(run: Running, ask: Ask, names: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in told.items() if value}
 
 
-def everything(run: Running) -> list[Event]:
-    """Run to the end: all events, the outcome last.  Raises ClinvkError when there are too many of them to keep."""
+def streamed(run: Running, write: Write) -> Response:
+    """The answer as a stream of server-sent events, which ``write`` makes of the run's."""
+    headers_after_s = services().config.server.headers_after_secs
+    return stream_run(run, write, content_type=sse.CONTENT_TYPE, headers_after_s=headers_after_s)
+
+
+def whole(run: Running, answer: Callable[[Sequence[Event], Done], dict[str, Any]]) -> Response:
+    """The answer in one piece, which ``answer`` makes of all events and their success.
+
+    Raises ClinvkError when the run fails, or says more than is kept.
+    """
+    with run:
+        events = _everything(run)
+    done = events[-1]
+    if isinstance(done, Failed):
+        raise of_failure(done)
+    assert isinstance(done, Done)
+    return counted(jsonify(answer(events, done)), estimated=done.usage_estimated)
+
+
+def counted(response: Response, *, estimated: bool) -> Response:
+    """The answer, which says so when nobody has counted the tokens that it tells."""
+    if estimated:
+        response.headers[USAGE] = "estimated"
+    return response
+
+
+def _everything(run: Running) -> list[Event]:
     limit_bytes = services().config.server.max_output_bytes
     events: list[Event] = []
     size = 0

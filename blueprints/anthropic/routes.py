@@ -4,6 +4,7 @@ They are there under three prefixes: the official SDKs append ``/v1/messages`` t
 already ends in ``/v1``.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import marshmallow as ma
@@ -29,11 +30,9 @@ from blueprints.anthropic.schemas import (
 from blueprints.anthropic.translate import StreamWriter, content, message, message_id
 from blueprints.api import Blueprint
 from blueprints.context import services
-from blueprints.errors import of_failure
-from blueprints.streaming import stream_run
 from services.errors import ClinvkError, ErrorCode
 from services.estimate import tokens_of_messages
-from services.events import Done, Failed
+from services.events import Done, Event
 from services.running import Running
 from services.tracing import request_id
 
@@ -48,8 +47,6 @@ blueprint.after_request(with_request_id)
 
 ALIASES = ("/anthropic/v1/v1", "/anthropic")
 DEFAULT_BACKEND = "claude"
-USAGE_HEADER = "X-Clinvk-Usage"
-ESTIMATED = "estimated"
 
 
 @blueprint.route("")
@@ -78,9 +75,7 @@ def messages(asked: MessagesRequest) -> Response:
 @blueprint.response(200, TokenCountSchema)
 def count_tokens(asked: CountRequest) -> Response:
     """Estimate the tokens of a conversation.  No CLI counts in advance, and the header `X-Clinvk-Usage` says so."""
-    response = jsonify(input_tokens=tokens_of_messages(asked.texts))
-    response.headers[USAGE_HEADER] = ESTIMATED
-    return response
+    return chat.counted(jsonify(input_tokens=tokens_of_messages(asked.texts)), estimated=True)
 
 
 @blueprint.route("/models")
@@ -106,19 +101,12 @@ def model(model_id: str) -> Response:
 def _streamed(run: Running, asked: MessagesRequest) -> Response:
     input_tokens = chat.input_tokens(asked.ask)
     writer = StreamWriter(run, asked.ask.model, input_tokens, request_id.get(), asked.shows_thinking)
-    headers_after_s = services().config.server.headers_after_secs
-    return stream_run(run, writer.write, content_type=sse.CONTENT_TYPE, headers_after_s=headers_after_s)
+    return chat.streamed(run, writer.write)
 
 
 def _whole(run: Running, asked: MessagesRequest) -> Response:
-    with run:
-        events = chat.everything(run)
-    done = events[-1]
-    if isinstance(done, Failed):
-        raise of_failure(done)
-    assert isinstance(done, Done)
-    said = content(events, shows_thinking=asked.shows_thinking)
-    response = jsonify(message(message_id(), run.model or asked.ask.model, said, done))
-    if done.usage_estimated:
-        response.headers[USAGE_HEADER] = ESTIMATED
-    return response
+    def answer(events: Sequence[Event], done: Done) -> dict[str, Any]:
+        said = content(events, shows_thinking=asked.shows_thinking)
+        return message(message_id(), run.model or asked.ask.model, said, done)
+
+    return chat.whole(run, answer)

@@ -7,16 +7,12 @@ from flask import Response, jsonify
 from blueprints import chat, sse
 from blueprints.api import Blueprint
 from blueprints.context import services
-from blueprints.errors import of_failure
 from blueprints.openai.answers import ChunkSchema, CompletionSchema, OpenAIModelSchema, OpenAIModelsSchema
 from blueprints.openai.errors import OpenAIErrorSchema
 from blueprints.openai.schemas import ChatRequest, ChatSchema
 from blueprints.openai.translate import ChunkWriter, completion
-from blueprints.streaming import stream_run
 from services.errors import ClinvkError, ErrorCode, Problem
-from services.events import Done, Failed
 from services.models import ModelEntry
-from services.running import Running
 
 blueprint = Blueprint(
     "openai",
@@ -26,7 +22,6 @@ blueprint = Blueprint(
     errors=OpenAIErrorSchema,
 )
 
-USAGE_HEADER = "X-Clinvk-Usage"
 CREATED = 1_735_689_600
 """When a model was made, in Unix seconds, is not known here: one fixed moment for all."""
 
@@ -47,7 +42,11 @@ def chat_completions(asked: ChatRequest) -> Response:
     The answer is of one piece, or with `stream` a stream of server-sent events.
     """
     run = chat.start(asked.ask)
-    response = _streamed(run, asked) if asked.stream else _whole(run, asked)
+    wanted = asked.ask.wanted
+    if asked.stream:
+        response = chat.streamed(run, ChunkWriter(run, wanted, asked.include_usage).write)
+    else:
+        response = chat.whole(run, lambda events, done: completion(run.wanted or wanted, events, done))
     response.headers.update(chat.headers(run, asked.ask, asked.names))
     return response
 
@@ -72,22 +71,3 @@ def model(model_id: str) -> dict[str, Any]:
 
 def _described(entry: ModelEntry) -> dict[str, Any]:
     return {"id": entry.id, "object": "model", "created": CREATED, "owned_by": entry.owner}
-
-
-def _streamed(run: Running, asked: ChatRequest) -> Response:
-    writer = ChunkWriter(run, asked.ask.model, asked.include_usage)
-    headers_after_s = services().config.server.headers_after_secs
-    return stream_run(run, writer.write, content_type=sse.CONTENT_TYPE, headers_after_s=headers_after_s)
-
-
-def _whole(run: Running, asked: ChatRequest) -> Response:
-    with run:
-        events = chat.everything(run)
-    done = events[-1]
-    if isinstance(done, Failed):
-        raise of_failure(done)
-    assert isinstance(done, Done)
-    response = jsonify(completion(run.model or asked.ask.model, events, done))
-    if done.usage_estimated:
-        response.headers[USAGE_HEADER] = "estimated"
-    return response
