@@ -42,11 +42,11 @@ def chat_completions(asked: ChatRequest) -> Response:
     The answer is of one piece, or with `stream` a stream of server-sent events.
     """
     run = chat.start(asked.ask)
-    wanted = asked.ask.wanted
+    wanted = asked.ask.model
     if asked.stream:
         response = chat.streamed(run, ChunkWriter(run, wanted, asked.include_usage).write)
     else:
-        response = chat.whole(run, lambda events, done: completion(run.wanted or wanted, events, done))
+        response = chat.whole(run, lambda events, done: completion(run.model or wanted, events, done))
     response.headers.update(chat.headers(run, asked.ask, asked.names))
     return response
 
