@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from gunicorn.http.errors import InvalidRequestLine
+from gunicorn.http.errors import InvalidRequestLine, NoMoreData, ParseException
 from gunicorn.workers.gthread import TConn
-from werkzeug.exceptions import RequestTimeout
+from werkzeug.exceptions import BadRequest, RequestTimeout
 
 BUFFER_BYTES = 64 * 1024
 """A request up to this size is received without a thread; of a larger one, a thread reads the rest."""
@@ -50,12 +50,14 @@ class ClientSocket(socket.socket):
 
     While it blocks, :meth:`recv` raises TimeoutError once ``read_by`` (time.monotonic) has passed, however often a few
     bytes arrive, and :meth:`sendall` raises BrokenPipeError when the client takes nothing for ``write_timeout_s``.
-    ``body_is_read`` is called when the application has the whole body of a request.
+    ``body_is_read`` is called when the application has the whole body of a request.  ``is_misread`` says that nobody
+    knows where that body ends, so that what follows it is no request.
     """
 
     read_by: float = math.inf
     write_timeout_s: float = math.inf
     dropped: bool = False
+    is_misread: bool = False
     body_is_read: Callable[[], None] | None = None
 
     @classmethod
@@ -206,15 +208,19 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
 
 
 class _TimedBody:
-    """A request's body that lets the application answer a client that was too slow (408), and says when it is read."""
+    """A request's body that says when it is read.
 
-    def __init__(self, body: Any, length: int | None, is_read: Callable[[], None] | None) -> None:
+    It lets the application answer a client that was too slow (408), or whose chunks are none (400).
+    """
+
+    def __init__(self, body: Any, length: int | None, sock: ClientSocket | None) -> None:
         self._body = body
         self._left = length
-        self._is_read = is_read
+        self._sock = sock
+        self._is_read = sock.body_is_read if sock is not None else None
 
     def read(self, *size: int) -> bytes:
-        with _told():
+        with self._told():
             data = bytes(self._body.read(*size))
         if self._left is not None:
             self._left -= len(data)
@@ -224,34 +230,42 @@ class _TimedBody:
         return data
 
     def readline(self, *size: int) -> bytes:
-        with _told():
+        with self._told():
             return bytes(self._body.readline(*size))
 
     def readlines(self, *hint: int) -> list[bytes]:
-        with _told():
+        with self._told():
             return list(self._body.readlines(*hint))
 
     def __iter__(self) -> Iterator[bytes]:
         while line := self.readline():
             yield line
 
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except TimeoutError as error:
-        raise RequestTimeout("the request's body did not arrive in time (server.read_timeout_secs)") from error
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise RequestTimeout("the request's body did not arrive in time (server.read_timeout_secs)") from error
+        except (ParseException, NoMoreData) as error:
+            if self._sock is not None:
+                self._sock.is_misread = True
+            raise BadRequest(f"the request's body is not framed as HTTP wants it: {error}") from error
 
 
 def telling_timeouts(application: Application) -> Application:
-    """The application, to which a body that comes too slowly raises werkzeug's RequestTimeout."""
+    """The application, to which a body that is too slow raises werkzeug's RequestTimeout, and a wrong one BadRequest.
+
+    (Unless it is told, an application takes both for faults of its own.)
+    """
 
     def wrapped(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH", "")
         sock = environ.get("gunicorn.socket")
         environ["wsgi.input"] = _TimedBody(
-            environ["wsgi.input"], int(length) if length.isdigit() else None, getattr(sock, "body_is_read", None)
+            environ["wsgi.input"],
+            int(length) if length.isdigit() else None,
+            sock if isinstance(sock, ClientSocket) else None,
         )
         return application(environ, start_response)
 

@@ -1,6 +1,7 @@
 """The time limits of connections, each against a real gunicorn."""
 
 import json
+import re
 import select
 import socket
 import threading
@@ -332,3 +333,89 @@ def test_the_connection_that_has_waited_longest_makes_room(crowded: Running, beg
     finally:
         for sock in socks:
             sock.close()
+
+
+HIDDEN = b"GET /dumpable HTTP/1.1\r\nHost: x\r\n\r\n"
+"""What a proxy in front would take for a part of another request."""
+CHUNKED = "Transfer-Encoding: chunked\r\n"
+LONG = f"Content-Length: {len(HIDDEN) + 5}\r\n"
+END = b"0\r\n\r\n"
+
+
+TWO_WAYS = [
+    (f"{LONG}{CHUNKED}", END + HIDDEN),
+    (f"{CHUNKED}{LONG}", END + HIDDEN),
+    (f"Content-Length: 0\r\n{LONG}", b"x" * 5 + HIDDEN),
+    (f"{LONG}Content-Length: 0\r\n", b"x" * 5 + HIDDEN),
+    ("Content-Length: +0\r\n", HIDDEN),
+    ("Content-Length: -0\r\n", HIDDEN),
+    ("Content-Length: 0x0\r\n", HIDDEN),
+    ("Content-Length: 0_0\r\n", HIDDEN),
+    ("Content-Length: 0, 0\r\n", HIDDEN),
+    ("Content-Length: \r\n", HIDDEN),
+    ("Content-Length : 0\r\n", HIDDEN),
+    (" Content-Length: 0\r\n", HIDDEN),
+    (f"Transfer-Encoding : chunked\r\n{LONG}", END + HIDDEN),
+    (f"Transfer-Encoding:\x0bchunked\r\n{LONG}", END + HIDDEN),
+    (f"Transfer-Encoding: xchunked\r\n{LONG}", END + HIDDEN),
+    (f"Transfer-Encoding: chunked, identity\r\n{LONG}", END + HIDDEN),
+    (f"Transfer-Encoding: identity, chunked\r\n{LONG}", END + HIDDEN),
+    (f"{CHUNKED}{CHUNKED}", END + HIDDEN),
+    (f"{CHUNKED}Transfer-Encoding: gzip\r\n", END + HIDDEN),
+    (f"{LONG}X: y\r\n {CHUNKED}", END + HIDDEN),
+    (f"{LONG}X: y\n{CHUNKED}", END + HIDDEN),
+    (f"{LONG}X: y\r{CHUNKED}", END + HIDDEN),
+    (f"{LONG}X: y\0{CHUNKED}", END + HIDDEN),
+    (f"{LONG}X: \n\n", b"x" * 5 + HIDDEN),
+    (CHUNKED, b"0x0\r\n\r\n" + HIDDEN),
+    (CHUNKED, b"-0\r\n\r\n" + HIDDEN),
+    (CHUNKED, b"+0\r\n\r\n" + HIDDEN),
+    (CHUNKED, b"0_0\r\n\r\n" + HIDDEN),
+    (CHUNKED, b"0;x=\n\r\n" + HIDDEN),
+    (CHUNKED, b"0\n\n" + HIDDEN),
+    (CHUNKED, b" 0\r\n\r\n" + HIDDEN),
+    (CHUNKED, b"1\r\nxx\r\n" + END + HIDDEN),
+    (CHUNKED, b"2\r\nx\r\n0\r\n" + HIDDEN),
+    (LONG, b"x" * 5 + HIDDEN),
+]
+"""Heads and bodies that servers have read in different ways."""
+
+
+def test_no_request_hides_in_another(running: Running) -> None:
+    """What could be read in two ways is refused, and nothing after it on that connection is answered."""
+    attempts = [(*way, path) for way in TWO_WAYS for path in ("POST /echo", "GET /health")]
+    sent = []
+    try:
+        for headers, body, target in attempts:
+            method, path = target.split()
+            sent.append(running.client.raw(request(path, method, headers, body)))
+        for sock, attempt in zip(sent, attempts, strict=True):
+            _, received = until_closed(sock, 0.0)
+            first, *others = re.findall(rb"HTTP/1.1 (\d+) ", received)
+            assert b'"dumpable":' not in received, attempt
+            assert first in {b"200", b"400", b"408", b"501"}, attempt
+            assert others in ([], [b"400"]), attempt
+    finally:
+        for sock in sent:
+            sock.close()
+
+
+def test_after_a_body_without_an_end_nothing_is_a_request(running: Running) -> None:
+    tracebacks = running.log.count("Traceback")
+    with running.client.raw(request("/echo", "POST", CHUNKED, b"nonsense\r\n")) as sock:
+        sock.settimeout(10)
+        assert b" 400 " in sock.recv(1 << 16)
+        with suppress(OSError):
+            sock.sendall(HIDDEN)
+        _, received = until_closed(sock, 0.0)
+    assert b"HTTP/1.1" not in received
+    with running.client.raw(request("/echo", "POST", CHUNKED, b"9\r\nhalf")) as sock:
+        sock.shutdown(socket.SHUT_WR)
+        until_closed(sock, 0.0)
+    assert running.log.count("Traceback") == tracebacks
+
+
+def test_a_header_by_another_spelling_is_none(running: Running) -> None:
+    """A proxy that removes X-Forwarded-Proto lets X_Forwarded_Proto pass, which WSGI could not tell apart."""
+    headers = {"X_Forwarded_Proto": "https", "Content_Length": "5", "Script_Name": "/x"}
+    assert running.client.get("/health", headers=headers).json()["scheme"] == "http"
