@@ -1,12 +1,15 @@
 """Checks bodies against what OpenAI publishes, as strictly as it can be read: no member that it does not name."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 PUBLISHED = json.loads(Path(__file__).with_name("openai.json").read_text())
 
@@ -48,6 +51,8 @@ def schemas() -> Mapping[str, Any]:
 @cache
 def validator(name: str) -> Draft202012Validator:
     """What checks a body against one of the schemas."""
+    from jsonschema import Draft202012Validator  # slow to load: only where a body is looked at
+
     schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas()}}
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
