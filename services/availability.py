@@ -1,16 +1,14 @@
 """Which backends are there, and in which version: looked up in the background, read at no cost."""
 
 import logging
-import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from services.backends.base import Backend
-from services.environment import child_environment
+from services.environment import child_environment, find_program
 from services.errors import ClinvkError
 from services.settings import BackendSettings
 
@@ -102,7 +100,7 @@ class Availability:
     def _find(self, name: str) -> Stamp | None:
         """The program of a backend; None when it is not there or not executable."""
         program = self._settings[name].executable or self._backends[name].executable
-        path = shutil.which(program, path=self._environments[name].get("PATH", os.defpath))
+        path = find_program(program, self._environments[name])
         if path is None:
             return None
         real = Path(path).resolve()

@@ -4,7 +4,9 @@ A CLI's agent can print its environment, so nothing that is the server's busines
 clinvk, no key of another provider.
 """
 
+import os
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 
 COMMON = (
@@ -51,3 +53,8 @@ def mask(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return _LOOKS_SECRET.sub("***", text)
+
+
+def find_program(name: str, environment: Mapping[str, str]) -> str | None:
+    """The path of a program by an environment's PATH; None when it is not there or not executable."""
+    return shutil.which(name, path=environment.get("PATH", os.defpath))

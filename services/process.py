@@ -26,7 +26,7 @@ from services import descendants
 from services.backends.base import Spawn
 from services.deadline import Deadline
 from services.descendants import MARKER, worker_id
-from services.environment import secrets_of
+from services.environment import find_program, secrets_of
 from services.errors import ClinvkError, ErrorCode
 from services.private_home import furnish
 from services.run_folder import RunFolder
@@ -274,7 +274,7 @@ def _pinned(folder: str) -> Iterator[str]:
 
 
 def _program(argv: list[str], environment: Mapping[str, str]) -> str:
-    program = shutil.which(argv[0], path=environment.get("PATH", os.defpath))
+    program = find_program(argv[0], environment)
     if program is None:
         raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, f"{argv[0]} is not installed or not executable")
     return program
@@ -320,8 +320,10 @@ class Engine:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
-    def start(self, spawn: Spawn, environment: Mapping[str, str], run_id: str, prompt: str = "") -> "StartedRun":
-        """Start a process for a run; the prompt is needed only where the spawn names it.
+    def start(
+        self, program: str, spawn: Spawn, environment: Mapping[str, str], run_id: str, prompt: str = ""
+    ) -> "StartedRun":
+        """Start a run's process, which is at ``program``; the prompt is needed only where the spawn names it.
 
         Raises ClinvkError: ``backend_unavailable`` when the program cannot be started, ``workdir_not_allowed`` when its
         folder is gone.
@@ -336,9 +338,9 @@ class Engine:
             argv = [folder.resolve(arg, prompt) for arg in spawn.argv]
             if spawn.cwd:
                 with _pinned(spawn.cwd) as path:
-                    child = self._start(argv, full, spawn.cwd, marker, path)
+                    child = self._start(program, argv, full, spawn.cwd, marker, path_of_cwd=path)
             else:
-                child = self._start(argv, full, str(folder.work), marker)
+                child = self._start(program, argv, full, str(folder.work), marker)
         except BaseException:
             folder.remove()
             raise
@@ -346,9 +348,15 @@ class Engine:
         return StartedRun(child, folder, full)
 
     def _start(
-        self, argv: list[str], environment: dict[str, str], cwd: str, marker: str, path_of_cwd: str = ""
+        self,
+        program: str,
+        argv: list[str],
+        environment: dict[str, str],
+        cwd: str,
+        marker: str,
+        *,
+        path_of_cwd: str = "",
     ) -> Child:
-        program = _program(argv, environment)
         try:
             popen = subprocess.Popen(  # noqa: S603 - an argv list, no shell; the prompt is not in it
                 argv,
@@ -374,7 +382,8 @@ class Engine:
     def capture(self, argv: list[str], environment: Mapping[str, str], timeout_s: float) -> tuple[int, str, str]:
         """Run a short command to its end: exit code, stdout, the tail of stderr; -1 when it took too long."""
         marker = f"{self._worker}.{uuid.uuid4().hex[:16]}"
-        child = self._start(argv, {**environment, MARKER: marker}, str(self._folder), marker)
+        program = _program(argv, environment)
+        child = self._start(program, argv, {**environment, MARKER: marker}, str(self._folder), marker)
         deadline = Deadline.after(timeout_s)
         output = bytearray()
         try:

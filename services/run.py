@@ -107,34 +107,39 @@ class Run:
 
     # ------------------------------------------------------------------ starting
 
-    def wait_for_slot(self, slots: Slots) -> None:
-        """Take a slot, queueing if need be.  Raises ClinvkError ``overloaded``, ``timeout`` or ``canceled``."""
+    def ask_for_slot(self, slots: Slots) -> bool:
+        """Take a slot, or a place in the queue: whether there was one.  Raises ClinvkError ``overloaded``."""
         self._ticket = slots.enter(self._wake)
+        self._slot_since_s = time.monotonic()
+        return self._ticket.granted
+
+    def wait_for_slot(self, slots: Slots) -> None:
+        """Wait for a slot that was asked for.  Raises ClinvkError ``overloaded``, ``timeout`` or ``canceled``."""
+        assert self._ticket is not None
         give_up = min(self.deadline, Deadline.after(self._limits.queue_timeout_secs))
-        if not self._ticket.granted:
-            poll = select.poll()
-            poll.register(self._wake_fd, select.POLLIN)
-            if self._client_fd is not None:
-                poll.register(self._client_fd, select.POLLRDHUP)
-            while not self._ticket.granted:
-                for fd, events in poll.poll(min(give_up.remaining_s, LONG_S) * 1000):
-                    if fd == self._client_fd and events & GONE:
-                        raise ClinvkError(ErrorCode.CANCELED, "the client went away")
-                with suppress(BlockingIOError):
-                    os.eventfd_read(self._wake_fd)
-                self._ticket.check()
-                if self._stop is not None:
-                    raise ClinvkError(self._stop.code, self._stop.message)
-                if give_up.passed and not self._ticket.granted:
-                    if self.deadline.passed:
-                        raise ClinvkError(ErrorCode.TIMEOUT, "no run slot became free before the request timed out")
-                    raise slots.overloaded(f"no run slot became free within {self._limits.queue_timeout_secs:g} s")
+        poll = select.poll()
+        poll.register(self._wake_fd, select.POLLIN)
+        if self._client_fd is not None:
+            poll.register(self._client_fd, select.POLLRDHUP)
+        while not self._ticket.granted:
+            for fd, events in poll.poll(min(give_up.remaining_s, LONG_S) * 1000):
+                if fd == self._client_fd and events & GONE:
+                    raise ClinvkError(ErrorCode.CANCELED, "the client went away")
+            with suppress(BlockingIOError):
+                os.eventfd_read(self._wake_fd)
+            self._ticket.check()
+            if self._stop is not None:
+                raise ClinvkError(self._stop.code, self._stop.message)
+            if give_up.passed and not self._ticket.granted:
+                if self.deadline.passed:
+                    raise ClinvkError(ErrorCode.TIMEOUT, "no run slot became free before the request timed out")
+                raise slots.overloaded(f"no run slot became free within {self._limits.queue_timeout_secs:g} s")
         self._slot_since_s = time.monotonic()
 
-    def launch(self, engine: Engine, environment: Mapping[str, str]) -> None:
-        """Start the CLI and say the first word.  Raises ClinvkError."""
+    def launch(self, engine: Engine, program: str, environment: Mapping[str, str]) -> None:
+        """Start the CLI, which is at ``program``, and say the first word.  Raises ClinvkError."""
         self._home = Path(environment.get("HOME", "/nonexistent"))
-        self._started = engine.start(self.plan.spawn, environment, self.run_id, self.plan.prompt.text)
+        self._started = engine.start(program, self.plan.spawn, environment, self.run_id, self.plan.prompt.text)
         child = self._started.child
         child.watch(self._wake_fd, select.POLLIN)
         if self._client_fd is not None:

@@ -1,7 +1,5 @@
 """All runs of one worker: everything that answers a prompt goes through :meth:`Runs.start`, whatever the dialect."""
 
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +7,7 @@ from pathlib import Path
 
 from services.backends.base import Errand, Options
 from services.deadline import Deadline
-from services.environment import child_environment
+from services.environment import child_environment, find_program
 from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Outcome
 from services.janitor import Janitor
@@ -101,7 +99,7 @@ class Runs:
         ClinvkError (``backend_unavailable``, ``overloaded``, ``timeout``, ``canceled``).
         """
         environment = self.environment(plan)
-        self._require_available(plan, environment)
+        program = self._program(plan, environment)
         own = Deadline.after(plan.timeout_s)
         run = Run(
             plan,
@@ -112,12 +110,16 @@ class Runs:
             on_close=self._closed,
         )
         self._active[run.run_id] = run
-        self._registry.add(_record(run))
         try:
             if announce is not None:
                 announce(run)
-            run.wait_for_slot(self._slots)
-            run.launch(self._engine, environment)
+            at_once = run.ask_for_slot(self._slots)
+            if not at_once:
+                self._registry.add(_record(run))
+                run.wait_for_slot(self._slots)
+            run.launch(self._engine, program, environment)
+            if at_once:
+                self._registry.add(_record(run))  # now, while the CLI starts
         except OSError as error:  # of the run's own folder: the disk is full
             run.close()
             message = f"{run.backend} cannot be started: {error.strerror}"
@@ -136,15 +138,19 @@ class Runs:
             self._child_environments[backend.name] = found
         return found
 
-    def _require_available(self, plan: Plan, environment: Mapping[str, str]) -> None:
+    def _program(self, plan: Plan, environment: Mapping[str, str]) -> str:
+        """Where the CLI is.  Raises ClinvkError ``backend_unavailable``."""
         backend = plan.backend
         if not plan.settings.enabled:
             message = f"{backend.name} is switched off (backends.{backend.name}.enabled)"
             raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, message)
-        program = plan.spawn.argv[0]
-        if isinstance(program, str) and shutil.which(program, path=environment.get("PATH", os.defpath)) is None:
-            message = f"{backend.name} is not installed ({program} was not found or is not executable)"
+        name = plan.spawn.argv[0]
+        assert isinstance(name, str)
+        program = find_program(name, environment)
+        if program is None:
+            message = f"{backend.name} is not installed ({name} was not found or is not executable)"
             raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, f"{message}: {backend.install_hint}".removesuffix(": "))
+        return program
 
     # ------------------------------------------------------------------ ending
 
