@@ -1,6 +1,9 @@
 """What the runs behind the answers do: every kind of answer, and every way to fail."""
 
 from collections.abc import Sequence
+from functools import cache
+
+from flask.testing import FlaskClient
 
 from services.errors import ClinvkError, ErrorCode
 from services.events import (
@@ -16,7 +19,7 @@ from services.events import (
     ToolUse,
     Usage,
 )
-from tests.support.fake_runs import USAGE, Script, saying
+from tests.support.fake_runs import USAGE, FakeRuns, Script, fake_app, saying
 
 INIT = Init(model="model-1")
 CACHED = TokenUsage(input_tokens=100, output_tokens=20, cached_tokens=60, cache_write_tokens=30, reasoning_tokens=5)
@@ -73,3 +76,23 @@ def failing_later(code: ErrorCode) -> Script:
 
 
 FAILURES = {"not started": not_started, "at once": failing_at_once}
+
+
+@cache
+def _served() -> tuple[FakeRuns, FlaskClient]:
+    """One application for all: what its runs do is all that differs."""
+    runs = FakeRuns({})
+    return runs, fake_app(runs).test_client()
+
+
+def client_of(script: Script) -> FlaskClient:
+    """A client of a server whose claude does this."""
+    runs, client = _served()
+    runs.scripts["claude"] = script
+    return client
+
+
+def texts_of(script: Script) -> str:
+    """What claude says then."""
+    assert isinstance(script, list)
+    return "".join(event.text for batch in script for event in batch if isinstance(event, Message))

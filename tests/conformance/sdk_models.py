@@ -18,8 +18,9 @@ def _adapter(name: str, *, paged: bool) -> TypeAdapter[Any]:
     from anthropic import pagination, types
     from pydantic import TypeAdapter
 
-    kind = getattr(types, name)
-    return TypeAdapter(pagination.SyncPage[kind] if paged else kind)
+    kind: Any = getattr(types, name)
+    page: Any = pagination.SyncPage
+    return TypeAdapter(page[kind] if paged else kind)
 
 
 def faults(name: str, body: bytes | str, *, paged: bool = False) -> list[str]:

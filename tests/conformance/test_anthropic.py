@@ -6,16 +6,16 @@ from itertools import product
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from services.errors import ErrorCode
-from services.events import Message, Thinking
+from services.events import Message
 from services.settings import BackendSettings, ServerSettings
 from tests.conformance import scripts
+from tests.conformance.scripts import client_of, texts_of
 from tests.conformance.sdk_models import faults
 from tests.conformance.streams import Sent, events_of
-from tests.support.fake_runs import FakeRuns, Script, fake_app, saying
+from tests.support.fake_runs import FakeRuns, fake_app, saying
 
 PREFIXES = ("/anthropic/v1", "/anthropic/v1/v1", "/anthropic")
 MESSAGES = "/anthropic/v1/messages"
@@ -33,20 +33,6 @@ GRAMMAR = re.compile(
     r"message_start (content_block_start (content_block_delta )*content_block_stop )*message_delta message_stop"
 )
 WAYS = list(product(REQUESTS, ({}, AGENT)))
-
-
-RUNS = FakeRuns({})
-CLIENT = fake_app(RUNS).test_client()
-
-
-def client_of(script: Script) -> FlaskClient:
-    RUNS.scripts["claude"] = script
-    return CLIENT
-
-
-def texts_of(script: Script, kind: type[Message] | type[Thinking] = Message) -> str:
-    assert isinstance(script, list)
-    return "".join(event.text for batch in script for event in batch if isinstance(event, kind))
 
 
 def faults_of_error(body: str) -> list[str]:

@@ -5,7 +5,6 @@ from itertools import product
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from services.errors import ErrorCode
@@ -13,8 +12,9 @@ from services.events import Message
 from services.settings import BackendSettings, ServerSettings
 from tests.conformance import scripts
 from tests.conformance.published import faults
+from tests.conformance.scripts import client_of, texts_of
 from tests.conformance.streams import events_of
-from tests.support.fake_runs import FakeRuns, Script, fake_app, saying
+from tests.support.fake_runs import FakeRuns, fake_app, saying
 
 CHAT = "/openai/v1/chat/completions"
 HELLO: dict[str, Any] = {"model": "claude", "messages": [{"role": "user", "content": "hello"}]}
@@ -27,20 +27,6 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "much that is ignored": {"user": "u", "seed": 1, "logit_bias": {}, "n": 1, "temperature": 0.5, "store": False},
 }
 WAYS = list(product(REQUESTS, ({}, AGENT)))
-
-
-RUNS = FakeRuns({})
-CLIENT = fake_app(RUNS).test_client()
-
-
-def client_of(script: Script) -> FlaskClient:
-    RUNS.scripts["claude"] = script
-    return CLIENT
-
-
-def texts_of(script: Script) -> str:
-    assert isinstance(script, list)
-    return "".join(event.text for batch in script for event in batch if isinstance(event, Message))
 
 
 def error_of(response: TestResponse) -> Any:

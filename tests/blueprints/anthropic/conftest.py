@@ -1,9 +1,9 @@
 import pytest
 
-from tests.blueprints.anthropic.asking import Asking
+from tests.blueprints.anthropic.asking import AskingAnthropic
 
 
 @pytest.fixture
-def asking() -> Asking:
+def asking() -> AskingAnthropic:
     """An application of the test's own."""
-    return Asking()
+    return AskingAnthropic()

@@ -24,7 +24,7 @@ from services.events import (
     Usage,
 )
 from services.settings import ServerSettings
-from tests.blueprints.anthropic.asking import HELLO, URL, Asking
+from tests.blueprints.anthropic.asking import HELLO, URL, AskingAnthropic
 from tests.conformance.streams import events_of
 from tests.support.fake_runs import FakeRuns, Script, fake_app, saying
 
@@ -42,7 +42,7 @@ THOUGHTFUL: Script = [
 # ---------------------------------------------------------------------- whole answers
 
 
-def test_a_whole_answer(asking: Asking) -> None:
+def test_a_whole_answer(asking: AskingAnthropic) -> None:
     response = asking.post(script=saying("Hi", " there", outcome=Done(usage=COUNTED)))
     assert response.status_code == 200
     answer = response.json
@@ -68,7 +68,7 @@ def test_a_whole_answer(asking: Asking) -> None:
     assert "X-Clinvk-Usage" not in response.headers
 
 
-def test_every_answer_has_an_id_of_its_own(asking: Asking) -> None:
+def test_every_answer_has_an_id_of_its_own(asking: AskingAnthropic) -> None:
     answers = [asking.post().json for _ in range(3)]
     assert len({answer["id"] for answer in answers if answer}) == 3
 
@@ -83,20 +83,20 @@ def test_every_answer_has_an_id_of_its_own(asking: Asking) -> None:
         ("refusal", "refusal"),
     ],
 )
-def test_why_it_ended(asking: Asking, reason: StopReason, told: str) -> None:
+def test_why_it_ended(asking: AskingAnthropic, reason: StopReason, told: str) -> None:
     answer = asking.post(script=saying("x", outcome=Done(stop_reason=reason))).json
     assert answer is not None
     assert answer["stop_reason"] == told
     assert asking.events()[-2]["delta"] == {"stop_reason": told, "stop_sequence": None}
 
 
-def test_an_answer_without_words_has_no_content(asking: Asking) -> None:
+def test_an_answer_without_words_has_no_content(asking: AskingAnthropic) -> None:
     answer = asking.post(script=saying()).json
     assert answer is not None
     assert answer["content"] == []
 
 
-def test_thoughts_are_shown_to_those_who_ask(asking: Asking) -> None:
+def test_thoughts_are_shown_to_those_who_ask(asking: AskingAnthropic) -> None:
     answer = asking.post(script=THOUGHTFUL, **THINKING).json
     assert answer is not None
     assert answer["content"] == [
@@ -114,7 +114,7 @@ def test_thoughts_are_shown_to_those_who_ask(asking: Asking) -> None:
         assert kinds == ["text"]
 
 
-def test_a_stop_sequence_cuts_the_answer(asking: Asking) -> None:
+def test_a_stop_sequence_cuts_the_answer(asking: AskingAnthropic) -> None:
     script: Script = [[Message("one ST")], [Message("OP two")], lambda run: [Message("three")]]
     response = asking.post(script=script, stop_sequences=["never", "STOP"], system="Count.")
     answer = response.json
@@ -127,7 +127,7 @@ def test_a_stop_sequence_cuts_the_answer(asking: Asking) -> None:
     assert asking.runs.started[-1].canceled.is_set()
 
 
-def test_a_streamed_answer_is_cut_as_well(asking: Asking) -> None:
+def test_a_streamed_answer_is_cut_as_well(asking: AskingAnthropic) -> None:
     script: Script = [[Message("one ST")], [Message("OP two")], lambda run: [Message("three")]]
     response = asking.post(script=script, stop_sequences=["STOP"], stream=True)
     bodies = [json.loads(event.data) for event in events_of(response.data)]
@@ -148,7 +148,7 @@ def test_an_answer_that_does_not_fit_is_refused() -> None:
 # ---------------------------------------------------------------------- streams
 
 
-def test_a_stream(asking: Asking) -> None:
+def test_a_stream(asking: AskingAnthropic) -> None:
     response = asking.post(script=THOUGHTFUL, stream=True, **THINKING)
     assert response.content_type == "text/event-stream"
     assert response.headers["X-Clinvk-Run"]
@@ -208,7 +208,7 @@ def test_a_stream(asking: Asking) -> None:
 
 
 @pytest.mark.parametrize("counted", [COUNTED, TokenUsage()])
-def test_a_stream_begins_with_what_is_known_of_the_input(asking: Asking, counted: TokenUsage) -> None:
+def test_a_stream_begins_with_what_is_known_of_the_input(asking: AskingAnthropic, counted: TokenUsage) -> None:
     script: Script = [[Usage(counted)], [Message("x")], [Done(usage=counted)]]
     said = "word " * 700
     start = asking.events(script=script, messages=[{"role": "user", "content": said}])[0]
@@ -221,7 +221,7 @@ def test_a_stream_begins_with_what_is_known_of_the_input(asking: Asking, counted
     assert usage["output_tokens"] == 1
 
 
-def test_a_silence_is_bridged_by_pings_after_the_beginning(asking: Asking) -> None:
+def test_a_silence_is_bridged_by_pings_after_the_beginning(asking: AskingAnthropic) -> None:
     script: Script = [[], [Init(model="model-1")], [], [Message("x")], [], [Done()]]
     response = asking.post(script=script, stream=True)
     assert b'event: ping\ndata: {"type":"ping"}\n\n' in response.data
@@ -232,7 +232,7 @@ def test_a_silence_is_bridged_by_pings_after_the_beginning(asking: Asking) -> No
     ]  # fmt: skip
 
 
-def test_a_failure_in_the_stream_is_its_last_event(asking: Asking) -> None:
+def test_a_failure_in_the_stream_is_its_last_event(asking: AskingAnthropic) -> None:
     failed = Failed(ErrorCode.OVERLOADED, "claude's provider is overloaded", retry_after_s=3)
     *bodies, last = asking.events(script=[[Message("x")], [failed]])
     assert last["type"] == "error"
@@ -241,7 +241,7 @@ def test_a_failure_in_the_stream_is_its_last_event(asking: Asking) -> None:
     assert [body["type"] for body in bodies] == ["message_start", "content_block_start", "content_block_delta"]
 
 
-def test_a_failure_before_the_stream_has_its_status(asking: Asking) -> None:
+def test_a_failure_before_the_stream_has_its_status(asking: AskingAnthropic) -> None:
     failed = Failed(ErrorCode.RATE_LIMITED, "slowly", retry_after_s=3)
     response = asking.post(script=[[Init(), Progress("again")], [failed]], stream=True)
     assert response.status_code == 429
@@ -249,7 +249,7 @@ def test_a_failure_before_the_stream_has_its_status(asking: Asking) -> None:
     assert response.headers["X-Should-Retry"] == "false"
 
 
-def test_what_an_agent_does_is_not_told_and_what_it_says_is(asking: Asking) -> None:
+def test_what_an_agent_does_is_not_told_and_what_it_says_is(asking: AskingAnthropic) -> None:
     steps: Script = [
         [Message("I look. "), ToolUse("1", "Bash", {}), ToolResult("1", "x"), Message("There.")],
         [Done()],
@@ -269,7 +269,9 @@ pieces = st.lists(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(st.lists(pieces, max_size=4), st.booleans())
-def test_a_stream_says_what_a_whole_answer_says(asking: Asking, batches: list[list[Event]], thinks: bool) -> None:
+def test_a_stream_says_what_a_whole_answer_says(
+    asking: AskingAnthropic, batches: list[list[Event]], thinks: bool
+) -> None:
     script: Script = [*batches, [Done(usage=COUNTED)]]
     fields: dict[str, Any] = THINKING if thinks else {}
     whole = asking.post(script=script, **fields).json

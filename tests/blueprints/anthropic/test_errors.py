@@ -7,7 +7,7 @@ import pytest
 from blueprints.anthropic.errors import TYPES
 from services.errors import ClinvkError, ErrorCode
 from services.events import Failed, Init
-from tests.blueprints.anthropic.asking import HELLO, URL, Asking
+from tests.blueprints.anthropic.asking import HELLO, URL, AskingAnthropic
 from tests.support.fake_runs import FakeRuns, Script, fake_app
 
 STATUSES = {
@@ -47,7 +47,7 @@ def test_every_code_has_its_type() -> None:
 
 @pytest.mark.parametrize("ran", [False, True])
 @pytest.mark.parametrize("code", list(ErrorCode))
-def test_every_error(asking: Asking, code: ErrorCode, ran: bool) -> None:
+def test_every_error(asking: AskingAnthropic, code: ErrorCode, ran: bool) -> None:
     script: Script = [[Init()], [Failed(code, "so it went")]] if ran else ClinvkError(code, "so it went")
     response = asking.post(script=script)
     status, kind = STATUSES[code.value]
@@ -64,7 +64,7 @@ def test_every_error(asking: Asking, code: ErrorCode, ran: bool) -> None:
 
 
 @pytest.mark.parametrize("path", ["/anthropic/nowhere", "/anthropic/v1/complete", "/anthropic/v1/messages/batches"])
-def test_what_is_not_there_is_told_in_the_same_way(asking: Asking, path: str) -> None:
+def test_what_is_not_there_is_told_in_the_same_way(asking: AskingAnthropic, path: str) -> None:
     response = asking.client.post(path, json=HELLO)
     assert response.status_code == 404
     assert response.json is not None
@@ -72,19 +72,19 @@ def test_what_is_not_there_is_told_in_the_same_way(asking: Asking, path: str) ->
     assert response.headers["request-id"] == response.headers["X-Request-Id"] == response.json["request_id"]
 
 
-def test_what_is_not_of_this_dialect_is_told_natively(asking: Asking) -> None:
+def test_what_is_not_of_this_dialect_is_told_natively(asking: AskingAnthropic) -> None:
     response = asking.client.get("/anthropics")
     assert response.content_type == "application/problem+json"
     assert "request-id" not in {name for name, _ in response.headers if name == "Request-Id"}
 
 
-def test_a_wrong_header_is_named(asking: Asking) -> None:
+def test_a_wrong_header_is_named(asking: AskingAnthropic) -> None:
     response = asking.post(headers={"X-Clinvk-Tools": "all"})
     assert response.status_code == 400
     assert "X-Clinvk-Tools: must be one of none, cli" in response.text
 
 
-def test_a_model_that_could_be_a_flag_is_refused(asking: Asking) -> None:
+def test_a_model_that_could_be_a_flag_is_refused(asking: AskingAnthropic) -> None:
     assert asking.refused(model="claude/-p").startswith("model: ")
 
 
@@ -102,7 +102,7 @@ def test_who_has_no_key_gets_in_nowhere_but_may_probe(key: str | None) -> None:
     assert client.head("/anthropic", headers=headers).status_code == 200
 
 
-def test_the_message_of_a_wrong_body_says_where_it_is_wrong(asking: Asking) -> None:
+def test_the_message_of_a_wrong_body_says_where_it_is_wrong(asking: AskingAnthropic) -> None:
     response = asking.client.post(
         URL, data=b'{"model": "x", "messages": [{"role": "user"', content_type="application/json"
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from blueprints.anthropic.models import page
 from services.errors import ClinvkError
 from services.models import ModelEntry
-from tests.blueprints.anthropic.asking import HELLO, Asking
+from tests.blueprints.anthropic.asking import HELLO, AskingAnthropic
 from tests.support.fake_runs import FakeRuns, fake_app
 
 PREFIXES = ("/anthropic/v1", "/anthropic/v1/v1", "/anthropic")
@@ -56,7 +56,7 @@ def test_a_cursor_that_leads_nowhere_is_named(cursors: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after_id=nobody"])
-def test_a_wrong_query_is_refused(asking: Asking, query: str) -> None:
+def test_a_wrong_query_is_refused(asking: AskingAnthropic, query: str) -> None:
     response = asking.client.get(f"/anthropic/v1/models?{query}")
     assert response.status_code == 400
     assert response.json is not None
@@ -85,7 +85,7 @@ def test_everything_is_under_each_prefix(prefix: str) -> None:
     assert runs.started == []
 
 
-def test_what_is_counted(asking: Asking) -> None:
+def test_what_is_counted(asking: AskingAnthropic) -> None:
     def count(**fields: Any) -> int:
         response = asking.client.post("/anthropic/v1/messages/count_tokens", json=HELLO | fields)
         assert response.json is not None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.chat import ChatMessage, Sampling
-from tests.blueprints.anthropic.asking import Asking
+from tests.blueprints.anthropic.asking import AskingAnthropic
 
 USER = {"role": "user", "content": "Hello!"}
 ASSISTANT = {"role": "assistant", "content": "Hi."}
@@ -22,7 +22,7 @@ def user(*blocks: Any) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------------- the conversation
 
 
-def test_a_lone_message_reaches_the_model_word_for_word(asking: Asking) -> None:
+def test_a_lone_message_reaches_the_model_word_for_word(asking: AskingAnthropic) -> None:
     said = "  /help \n@secret «ü»\t"
     prompt = asking.started(messages=[{"role": "user", "content": said}]).plan.prompt
     assert (prompt.text, prompt.messages, prompt.system_prompt) == (said, (), "")
@@ -31,7 +31,7 @@ def test_a_lone_message_reaches_the_model_word_for_word(asking: Asking) -> None:
     assert prompt.ephemeral
 
 
-def test_a_conversation_reaches_it_as_turns(asking: Asking) -> None:
+def test_a_conversation_reaches_it_as_turns(asking: AskingAnthropic) -> None:
     said = [USER, ASSISTANT, {"role": "user", "content": [text("And"), text("now?")]}]
     prompt = asking.started(messages=said, system="Be brief.").plan.prompt
     assert prompt.system_prompt == "Be brief."
@@ -39,7 +39,7 @@ def test_a_conversation_reaches_it_as_turns(asking: Asking) -> None:
     assert prompt.text == "And\n\nnow?"
 
 
-def test_consecutive_turns_of_one_role_are_one(asking: Asking) -> None:
+def test_consecutive_turns_of_one_role_are_one(asking: AskingAnthropic) -> None:
     prompt = asking.started(messages=[USER, ASSISTANT, ASSISTANT, USER, {"role": "user", "content": "?"}]).plan.prompt
     assert prompt.messages == (ChatMessage("user", "Hello!"), ChatMessage("assistant", "Hi.\n\nHi."))
     assert prompt.text == "Hello!\n\n?"
@@ -55,17 +55,17 @@ def test_consecutive_turns_of_one_role_are_one(asking: Asking) -> None:
         ([text("One.", cache_control={"type": "ephemeral"}), text("Two.")], "One.\n\nTwo."),
     ],
 )
-def test_the_system_prompt(asking: Asking, system: Any, reaches: str) -> None:
+def test_the_system_prompt(asking: AskingAnthropic, system: Any, reaches: str) -> None:
     assert asking.started(system=system).plan.prompt.system_prompt == reaches
 
 
-def test_a_system_message_in_the_conversation_is_added(asking: Asking) -> None:
+def test_a_system_message_in_the_conversation_is_added(asking: AskingAnthropic) -> None:
     said = [{"role": "system", "content": "Two."}, USER, {"role": "system", "content": [text("Three.")]}]
     prompt = asking.started(system="One.", messages=said).plan.prompt
     assert (prompt.system_prompt, prompt.text, prompt.messages) == ("One.\n\nTwo.\n\nThree.", "Hello!", ())
 
 
-def test_earlier_thoughts_are_dropped(asking: Asking) -> None:
+def test_earlier_thoughts_are_dropped(asking: AskingAnthropic) -> None:
     thought = {"type": "thinking", "thinking": "hm", "signature": ""}
     veiled = {"type": "redacted_thinking", "data": "x"}
     said = [
@@ -90,7 +90,7 @@ def test_earlier_thoughts_are_dropped(asking: Asking) -> None:
         ("my-model", "claude", ""),
     ],
 )
-def test_the_model_names_the_backend(asking: Asking, model: str, backend: str, asked: str) -> None:
+def test_the_model_names_the_backend(asking: AskingAnthropic, model: str, backend: str, asked: str) -> None:
     run = asking.started(model=model)
     assert (run.backend, run.plan.prompt.model) == (backend, asked)
 
@@ -98,7 +98,7 @@ def test_the_model_names_the_backend(asking: Asking, model: str, backend: str, a
 # ---------------------------------------------------------------------- how to sample
 
 
-def test_everything_that_can_be_said_about_sampling(asking: Asking) -> None:
+def test_everything_that_can_be_said_about_sampling(asking: AskingAnthropic) -> None:
     prompt = asking.started(
         temperature=0.5, top_p=0.9, top_k=40, max_tokens=99, output_config={"effort": "low"}
     ).plan.prompt
@@ -117,21 +117,21 @@ def test_everything_that_can_be_said_about_sampling(asking: Asking) -> None:
         ({"type": "adaptive"}, Sampling(effort="high")),
     ],
 )
-def test_how_the_model_thinks(asking: Asking, thinking: Any, sampling: Sampling) -> None:
+def test_how_the_model_thinks(asking: AskingAnthropic, thinking: Any, sampling: Sampling) -> None:
     assert asking.started(thinking=thinking).plan.prompt.sampling == sampling
 
 
-def test_an_effort_counts_before_the_usual_one(asking: Asking) -> None:
+def test_an_effort_counts_before_the_usual_one(asking: AskingAnthropic) -> None:
     run = asking.started(thinking={"type": "adaptive"}, output_config={"effort": "low"}, temperature=1)
     assert run.plan.prompt.sampling == Sampling(effort="low")
 
 
 @pytest.mark.parametrize("thinking", [{"type": "adaptive"}, {"type": "enabled", "budget_tokens": 1024}])
-def test_a_wish_to_think_that_does_nothing_is_named(asking: Asking, thinking: Any) -> None:
+def test_a_wish_to_think_that_does_nothing_is_named(asking: AskingAnthropic, thinking: Any) -> None:
     assert asking.post(thinking=thinking).headers["X-Clinvk-Ignored"] == "thinking, max_tokens"
 
 
-def test_what_does_nothing_is_named(asking: Asking) -> None:
+def test_what_does_nothing_is_named(asking: AskingAnthropic) -> None:
     response = asking.post(
         temperature=0.5,
         output_config={"effort": "low"},
@@ -150,7 +150,7 @@ def test_what_does_nothing_is_named(asking: Asking) -> None:
     }  # fmt: skip
 
 
-def test_nothing_is_named_that_the_client_did_not_send(asking: Asking) -> None:
+def test_nothing_is_named_that_the_client_did_not_send(asking: AskingAnthropic) -> None:
     assert asking.post().headers["X-Clinvk-Ignored"] == "max_tokens"
 
 
@@ -222,7 +222,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "place"), REFUSED, ids=[f"{place}-{n}" for n, (_, place) in enumerate(REFUSED)])
-def test_a_wrong_request_is_told_what_is_wrong(asking: Asking, fields: dict[str, Any], place: str) -> None:
+def test_a_wrong_request_is_told_what_is_wrong(asking: AskingAnthropic, fields: dict[str, Any], place: str) -> None:
     message = asking.refused(**fields)
     assert message.startswith(place + ": ") or message.startswith(place + " "), message
 
@@ -238,12 +238,12 @@ def test_a_wrong_request_is_told_what_is_wrong(asking: Asking, fields: dict[str,
         {"betas": ["x"], "anthropic_version": "bedrock", "context_management": {"edits": []}},
     ],
 )
-def test_what_says_nothing_is_taken(asking: Asking, fields: dict[str, Any]) -> None:
+def test_what_says_nothing_is_taken(asking: AskingAnthropic, fields: dict[str, Any]) -> None:
     assert asking.started(**fields).plan.prompt.text == "Hello!"
 
 
 @pytest.mark.parametrize("version", [None, "2023-06-01", "2026-10-21", "nonsense"])
-def test_any_version_and_beta_is_taken(asking: Asking, version: str | None) -> None:
+def test_any_version_and_beta_is_taken(asking: AskingAnthropic, version: str | None) -> None:
     headers = {} if version is None else {"anthropic-version": version, "anthropic-beta": "a,b"}
     response = asking.client.post(
         "/anthropic/v1/messages?beta=true", json={"model": "x", "max_tokens": 1, "messages": [USER]}, headers=headers
@@ -251,7 +251,7 @@ def test_any_version_and_beta_is_taken(asking: Asking, version: str | None) -> N
     assert response.status_code == 200
 
 
-def test_what_a_cli_cannot_be_told_is_named_as_well(asking: Asking) -> None:
+def test_what_a_cli_cannot_be_told_is_named_as_well(asking: AskingAnthropic) -> None:
     asking.runs.backends["claude"].max_prompt_bytes = 10
     said = [USER, ASSISTANT, {"role": "user", "content": "x" * 11}]
     assert asking.refused(messages=said).startswith("messages[2].content: has 11 bytes")

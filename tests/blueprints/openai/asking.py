@@ -2,44 +2,19 @@
 
 from typing import Any
 
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
-
-from tests.support.fake_runs import FakeRun, FakeRuns, Script, fake_app, saying
+from tests.blueprints.asking import Asking
 
 URL = "/openai/v1/chat/completions"
 HELLO: dict[str, Any] = {"model": "claude", "messages": [{"role": "user", "content": "Hello!"}]}
 
 
-class Asking:
-    """One application whose backends do what a test has written for them."""
+class AskingOpenAI(Asking):
+    """An application that is asked for chat completions."""
 
-    def __init__(self) -> None:
-        self.runs = FakeRuns({name: saying("Hi", " there") for name in ("claude", "codex", "gemini")})
-        self.client: FlaskClient = fake_app(self.runs).test_client()
-
-    def post(
-        self, *, script: Script | None = None, headers: dict[str, str] | None = None, **fields: Any
-    ) -> TestResponse:
-        """Post the usual body with these fields; one that is ``...`` is left out."""
-        if script is not None:
-            self.runs.scripts["claude"] = script
-        body = {name: value for name, value in (HELLO | fields).items() if value is not ...}
-        return self.client.post(URL, json=body, headers=headers)
-
-    def started(self, **fields: Any) -> FakeRun:
-        """The run that such a request starts."""
-        response = self.post(**fields)
-        assert response.status_code == 200, response.text
-        return self.runs.started[-1]
+    url = URL
+    hello = HELLO
 
     def refused(self, **fields: Any) -> tuple[str, str]:
-        """The ``param`` and the message of the 400 that such a request gets; nothing is run."""
-        before = len(self.runs.started)
-        response = self.post(**fields)
-        assert response.status_code == 400, response.text
-        assert response.json is not None
-        error = response.json["error"]
-        assert error["type"] == "invalid_request_error"
-        assert len(self.runs.started) == before
+        """The ``param`` and the message of the 400 that such a request gets."""
+        error = self.error(**fields)
         return error["param"], error["message"]

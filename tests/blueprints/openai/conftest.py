@@ -1,9 +1,9 @@
 import pytest
 
-from tests.blueprints.openai.asking import Asking
+from tests.blueprints.openai.asking import AskingOpenAI
 
 
 @pytest.fixture
-def asking() -> Asking:
+def asking() -> AskingOpenAI:
     """An application of the test's own."""
-    return Asking()
+    return AskingOpenAI()

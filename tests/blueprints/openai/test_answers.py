@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 
 from services.errors import ErrorCode
 from services.events import Done, Failed, Init, Message, Progress, StopReason, Thinking, ToolResult, ToolUse, Usage
-from tests.blueprints.openai.asking import Asking
+from tests.blueprints.openai.asking import AskingOpenAI
 from tests.support.fake_runs import USAGE, Script, saying
 
 COUNTED = {
@@ -49,7 +49,7 @@ def deltas(response: TestResponse) -> list[tuple[dict[str, Any], str | None]]:
 # ---------------------------------------------------------------------- whole
 
 
-def test_an_answer_has_all_that_openais_have(asking: Asking) -> None:
+def test_an_answer_has_all_that_openais_have(asking: AskingOpenAI) -> None:
     response = asking.post()
     answer = response.json
     assert answer is not None
@@ -67,7 +67,7 @@ def test_an_answer_has_all_that_openais_have(asking: Asking) -> None:
     assert asking.runs.started[0].closed.is_set()
 
 
-def test_thoughts_stand_apart_and_the_agents_steps_nowhere(asking: Asking) -> None:
+def test_thoughts_stand_apart_and_the_agents_steps_nowhere(asking: AskingOpenAI) -> None:
     answer = asking.post(script=THOUGHTS).json
     assert answer is not None
     assert answer["choices"][0]["message"] == {
@@ -78,7 +78,7 @@ def test_thoughts_stand_apart_and_the_agents_steps_nowhere(asking: Asking) -> No
     }
 
 
-def test_ids_are_unique(asking: Asking) -> None:
+def test_ids_are_unique(asking: AskingOpenAI) -> None:
     ids = [answer["id"] for answer in (asking.post().json, asking.post().json) if answer is not None]
     assert len(set(ids)) == 2
 
@@ -93,7 +93,7 @@ REASONS: list[tuple[StopReason, str]] = [
 
 
 @pytest.mark.parametrize(("reason", "told"), REASONS)
-def test_the_end_is_told_in_openais_words(asking: Asking, reason: StopReason, told: str) -> None:
+def test_the_end_is_told_in_openais_words(asking: AskingOpenAI, reason: StopReason, told: str) -> None:
     script = saying("No.", outcome=Done(usage=USAGE, stop_reason=reason))
     whole = asking.post(script=script).json
     assert whole is not None
@@ -105,7 +105,7 @@ def test_the_end_is_told_in_openais_words(asking: Asking, reason: StopReason, to
 # ---------------------------------------------------------------------- streamed
 
 
-def test_a_stream_begins_with_the_role_and_ends_with_the_reason(asking: Asking) -> None:
+def test_a_stream_begins_with_the_role_and_ends_with_the_reason(asking: AskingOpenAI) -> None:
     response = asking.post(script=THOUGHTS, stream=True)
     assert deltas(response) == [
         ({"role": "assistant", "content": "", "refusal": None}, None),
@@ -121,7 +121,7 @@ def test_a_stream_begins_with_the_role_and_ends_with_the_reason(asking: Asking) 
     assert asking.runs.started[0].closed.is_set()
 
 
-def test_all_chunks_are_of_one_answer(asking: Asking) -> None:
+def test_all_chunks_are_of_one_answer(asking: AskingOpenAI) -> None:
     told = chunks(asking.post(stream=True))
     assert len({(one["id"], one["created"], one["model"], one["object"]) for one in told}) == 1
     assert told[0]["model"] == "model-1"
@@ -129,13 +129,13 @@ def test_all_chunks_are_of_one_answer(asking: Asking) -> None:
     assert all("usage" not in one for one in told)
 
 
-def test_the_usage_comes_last_if_it_is_asked_for(asking: Asking) -> None:
+def test_the_usage_comes_last_if_it_is_asked_for(asking: AskingOpenAI) -> None:
     *others, last = chunks(asking.post(stream=True, stream_options={"include_usage": True}))
     assert (last["choices"], last["usage"]) == ([], COUNTED)
     assert [one["usage"] for one in others] == [None] * len(others)
 
 
-def test_silence_is_filled_with_comments(asking: Asking) -> None:
+def test_silence_is_filled_with_comments(asking: AskingOpenAI) -> None:
     frames = sent(asking.post(script=[[], [Message("x")], [], [Done()]], stream=True))
     assert json.loads(frames[0].removeprefix("data: "))["choices"][0]["delta"]["role"] == "assistant"
     assert [frame for frame in frames if frame.startswith(":")] == [": still running"] * 2
@@ -143,13 +143,13 @@ def test_silence_is_filled_with_comments(asking: Asking) -> None:
 
 
 @pytest.mark.parametrize("usage", [True, False])
-def test_a_stream_that_is_cut_says_that_its_usage_is_an_estimate(asking: Asking, usage: bool) -> None:
+def test_a_stream_that_is_cut_says_that_its_usage_is_an_estimate(asking: AskingOpenAI, usage: bool) -> None:
     frames = sent(asking.post(stop=["there"], stream=True, stream_options={"include_usage": usage}))
     assert frames[-1] == "data: [DONE]"
     assert (": X-Clinvk-Usage: estimated" in frames) == usage
 
 
-def test_a_failure_in_the_middle_is_the_last_thing_said(asking: Asking) -> None:
+def test_a_failure_in_the_middle_is_the_last_thing_said(asking: AskingOpenAI) -> None:
     failed = Failed(ErrorCode.RATE_LIMITED, "the provider said 429")
     *_, text, last = sent(asking.post(script=saying("Hi", outcome=failed), stream=True))
     assert json.loads(text.removeprefix("data: "))["choices"][0]["delta"] == {"content": "Hi"}
@@ -158,7 +158,7 @@ def test_a_failure_in_the_middle_is_the_last_thing_said(asking: Asking) -> None:
     assert json.loads(last.removeprefix("data: ")) == {"error": error}
 
 
-def test_a_failure_before_the_first_word_has_its_status(asking: Asking) -> None:
+def test_a_failure_before_the_first_word_has_its_status(asking: AskingOpenAI) -> None:
     failed = Failed(ErrorCode.RATE_LIMITED, "the provider said 429", retry_after_s=17)
     for stream in (False, True):
         response = asking.post(script=saying(outcome=failed), stream=stream)

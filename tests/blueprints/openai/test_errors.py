@@ -7,7 +7,7 @@ from werkzeug.test import TestResponse
 
 from services.backends.base import Backend
 from services.errors import STATUS, ClinvkError, ErrorCode
-from tests.blueprints.openai.asking import URL, Asking
+from tests.blueprints.openai.asking import URL, AskingOpenAI
 from tests.support.fake_runs import FakeRuns, fake_app, saying
 
 INVALID = "invalid_request_error"
@@ -55,7 +55,7 @@ def error(response: TestResponse) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
-def test_what_keeps_a_run_from_beginning(asking: Asking, code: ErrorCode) -> None:
+def test_what_keeps_a_run_from_beginning(asking: AskingOpenAI, code: ErrorCode) -> None:
     response = asking.post(script=ClinvkError(code, "this is why"))
     assert response.status_code == STATUS[code]
     told = error(response)
@@ -79,14 +79,14 @@ def test_what_keeps_a_run_from_beginning(asking: Asking, code: ErrorCode) -> Non
         ("POST", "/openai/v1/models", 405),
     ],
 )
-def test_what_is_not_there(asking: Asking, method: str, path: str, status: int) -> None:
+def test_what_is_not_there(asking: AskingOpenAI, method: str, path: str, status: int) -> None:
     response = asking.client.open(path, method=method, json={})
     assert response.status_code == status
     assert error(response)["type"] == INVALID
     assert ("Allow" in response.headers) == (status == 405)
 
 
-def test_a_path_that_only_begins_alike_is_answered_natively(asking: Asking) -> None:
+def test_a_path_that_only_begins_alike_is_answered_natively(asking: AskingOpenAI) -> None:
     assert asking.client.get("/openair").content_type == "application/problem+json"
 
 
@@ -99,7 +99,7 @@ def test_a_wrong_key() -> None:
 
 
 def test_a_text_that_the_cli_cannot_take_is_named_where_it_stands(
-    asking: Asking, monkeypatch: pytest.MonkeyPatch
+    asking: AskingOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Backend, "max_prompt_bytes", 5)
     said = [
@@ -113,24 +113,24 @@ def test_a_text_that_the_cli_cannot_take_is_named_where_it_stands(
 
 
 @pytest.mark.parametrize("member", ["tool_calls", "function_call", "audio"])
-def test_what_an_earlier_answer_had_beside_its_text_is_refused_by_name(asking: Asking, member: str) -> None:
+def test_what_an_earlier_answer_had_beside_its_text_is_refused_by_name(asking: AskingOpenAI, member: str) -> None:
     earlier = {"role": "assistant", "content": None, member: {"id": "1"}}
     user = {"role": "user", "content": "x"}
     assert asking.refused(messages=[user, earlier, user])[0] == f"messages[1].{member}"
 
 
 @pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
-def test_a_limit_that_does_nothing_has_the_clients_name(asking: Asking, limit: str) -> None:
+def test_a_limit_that_does_nothing_has_the_clients_name(asking: AskingOpenAI, limit: str) -> None:
     body: dict[str, Any] = {limit: 5}
     assert asking.post(**body).headers["X-Clinvk-Ignored"] == limit
 
 
-def test_names_of_people_do_nothing(asking: Asking) -> None:
+def test_names_of_people_do_nothing(asking: AskingOpenAI) -> None:
     response = asking.post(messages=[{"role": "user", "content": "x", "name": "ada"}])
     assert response.headers["X-Clinvk-Ignored"] == "messages.name"
 
 
-def test_a_models_modes_do_nothing(asking: Asking) -> None:
+def test_a_models_modes_do_nothing(asking: AskingOpenAI) -> None:
     modes = {"X-Clinvk-Approval-Mode": "auto", "X-Clinvk-Sandbox-Mode": "full"}
     told = asking.post(headers=modes).headers["X-Clinvk-Ignored"]
     assert told == "x-clinvk-approval-mode, x-clinvk-sandbox-mode"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.chat import ChatMessage, Sampling
-from tests.blueprints.openai.asking import Asking
+from tests.blueprints.openai.asking import AskingOpenAI
 
 USER = {"role": "user", "content": "Hello!"}
 ASSISTANT = {"role": "assistant", "content": "Hi."}
@@ -19,7 +19,7 @@ def text(said: str) -> dict[str, str]:
 # ---------------------------------------------------------------------- the conversation
 
 
-def test_a_lone_message_reaches_the_model_word_for_word(asking: Asking) -> None:
+def test_a_lone_message_reaches_the_model_word_for_word(asking: AskingOpenAI) -> None:
     said = "  /help \n@secret «ü»\t"
     prompt = asking.started(messages=[{"role": "user", "content": said, "name": "me"}]).plan.prompt
     assert (prompt.text, prompt.messages, prompt.system_prompt) == (said, (), "")
@@ -28,7 +28,7 @@ def test_a_lone_message_reaches_the_model_word_for_word(asking: Asking) -> None:
     assert prompt.ephemeral
 
 
-def test_system_and_developer_texts_are_the_system_prompt_in_their_order(asking: Asking) -> None:
+def test_system_and_developer_texts_are_the_system_prompt_in_their_order(asking: AskingOpenAI) -> None:
     said = [
         {"role": "system", "content": "One."},
         USER,
@@ -40,21 +40,21 @@ def test_system_and_developer_texts_are_the_system_prompt_in_their_order(asking:
     assert (run.plan.prompt.text, run.plan.prompt.messages) == ("Hello!", ())
 
 
-def test_without_a_system_text_the_model_is_told_nothing_of_an_agent(asking: Asking) -> None:
+def test_without_a_system_text_the_model_is_told_nothing_of_an_agent(asking: AskingOpenAI) -> None:
     options = asking.started().plan.options
     assert options.as_model
     assert options.allowed_tools == ()
     assert options.system_prompt == "You are a helpful assistant."
 
 
-def test_a_conversation_reaches_it_as_turns(asking: Asking) -> None:
+def test_a_conversation_reaches_it_as_turns(asking: AskingOpenAI) -> None:
     said = [USER, ASSISTANT, {"role": "assistant", "content": None}, USER, {"role": "user", "content": [text("?")]}]
     prompt = asking.started(messages=said).plan.prompt
     assert prompt.messages == (ChatMessage("user", "Hello!"), ChatMessage("assistant", "Hi."))
     assert prompt.text == "Hello!\n\n?"
 
 
-def test_an_earlier_refusal_is_what_the_assistant_said(asking: Asking) -> None:
+def test_an_earlier_refusal_is_what_the_assistant_said(asking: AskingOpenAI) -> None:
     refusal = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
     assert asking.started(messages=[USER, refusal, USER]).plan.prompt.messages[1] == ChatMessage("assistant", "No.")
 
@@ -63,7 +63,7 @@ def test_an_earlier_refusal_is_what_the_assistant_said(asking: Asking) -> None:
     ("model", "backend", "asked"),
     [("codex", "codex", ""), ("gemini/pro", "gemini", "pro"), ("gpt-5", "codex", "gpt-5"), ("x/y", "claude", "")],
 )
-def test_the_model_names_the_backend(asking: Asking, model: str, backend: str, asked: str) -> None:
+def test_the_model_names_the_backend(asking: AskingOpenAI, model: str, backend: str, asked: str) -> None:
     run = asking.started(model=model)
     assert (run.backend, run.plan.prompt.model) == (backend, asked)
 
@@ -71,17 +71,17 @@ def test_the_model_names_the_backend(asking: Asking, model: str, backend: str, a
 # ---------------------------------------------------------------------- how to sample
 
 
-def test_everything_that_can_be_said_about_sampling(asking: Asking) -> None:
+def test_everything_that_can_be_said_about_sampling(asking: AskingOpenAI) -> None:
     prompt = asking.started(temperature=0.5, top_p=1, max_completion_tokens=7, max_tokens=9, reasoning_effort="low")
     assert prompt.plan.prompt.sampling == Sampling(temperature=0.5, top_p=1.0, effort="low")
     assert prompt.plan.prompt.max_tokens == 7
 
 
-def test_no_effort_is_no_thinking(asking: Asking) -> None:
+def test_no_effort_is_no_thinking(asking: AskingOpenAI) -> None:
     assert asking.started(reasoning_effort="none").plan.prompt.sampling == Sampling(thinking_tokens=0)
 
 
-def test_what_does_nothing_is_named(asking: Asking) -> None:
+def test_what_does_nothing_is_named(asking: AskingOpenAI) -> None:
     response = asking.post(
         temperature=0.5,
         reasoning_effort="low",
@@ -100,14 +100,14 @@ def test_what_does_nothing_is_named(asking: Asking) -> None:
     assert ignored == {"temperature", "reasoning_effort", "max_tokens", "user", "seed", "logit_bias", "tools"}
 
 
-def test_nothing_is_named_that_the_client_did_not_send(asking: Asking) -> None:
+def test_nothing_is_named_that_the_client_did_not_send(asking: AskingOpenAI) -> None:
     response = asking.post(unheard_of=1, stream=False, stop=None, tools=None, n=None)
     assert response.status_code == 200, response.text
     assert "X-Clinvk-Ignored" not in response.headers
 
 
 @pytest.mark.parametrize("stop", ["there", ["x", "there"], ["there", ""]])
-def test_a_stop_sequence_ends_the_answer(asking: Asking, stop: Any) -> None:
+def test_a_stop_sequence_ends_the_answer(asking: AskingOpenAI, stop: Any) -> None:
     response = asking.post(stop=stop)
     assert response.json is not None
     (choice,) = response.json["choices"]
@@ -175,7 +175,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "param"), REFUSED, ids=str)
-def test_what_cannot_be_done_is_refused_by_name(asking: Asking, fields: dict[str, Any], param: str) -> None:
+def test_what_cannot_be_done_is_refused_by_name(asking: AskingOpenAI, fields: dict[str, Any], param: str) -> None:
     found, message = asking.refused(**fields)
     assert found == param
     assert param in message
@@ -184,7 +184,7 @@ def test_what_cannot_be_done_is_refused_by_name(asking: Asking, fields: dict[str
 # ---------------------------------------------------------------------- headers
 
 
-def test_a_header_makes_it_the_agent(asking: Asking, tmp_path: Path) -> None:
+def test_a_header_makes_it_the_agent(asking: AskingOpenAI, tmp_path: Path) -> None:
     for headers in ({"X-Clinvk-Tools": "cli"}, {"X-Clinvk-Workdir": str(tmp_path)}):
         run = asking.started(headers=headers, messages=[{"role": "system", "content": "Be brief."}, USER])
         options = run.plan.options
@@ -194,7 +194,7 @@ def test_a_header_makes_it_the_agent(asking: Asking, tmp_path: Path) -> None:
     assert options.workdir == str(tmp_path)
 
 
-def test_modes_of_the_agent(asking: Asking) -> None:
+def test_modes_of_the_agent(asking: AskingOpenAI) -> None:
     modes = {"X-Clinvk-Tools": "cli", "X-Clinvk-Approval-Mode": "none", "X-Clinvk-Sandbox-Mode": "read-only"}
     options = asking.started(headers=modes).plan.options
     assert (options.approval_mode, options.sandbox_mode) == ("none", "read-only")
@@ -211,7 +211,7 @@ def test_modes_of_the_agent(asking: Asking) -> None:
         {"X-Clinvk-Workdir": "/"},
     ],
 )
-def test_a_header_that_is_wrong_is_named(asking: Asking, headers: dict[str, str]) -> None:
+def test_a_header_that_is_wrong_is_named(asking: AskingOpenAI, headers: dict[str, str]) -> None:
     response = asking.post(headers=headers)
     assert response.status_code == 400
     assert response.json is not None
@@ -219,14 +219,14 @@ def test_a_header_that_is_wrong_is_named(asking: Asking, headers: dict[str, str]
     assert not asking.runs.started
 
 
-def test_a_session_that_nobody_knows(asking: Asking) -> None:
+def test_a_session_that_nobody_knows(asking: AskingOpenAI) -> None:
     response = asking.post(headers={"X-Clinvk-Session": "11111111-2222"})
     assert response.status_code == 404
     assert response.json is not None
     assert response.json["error"]["param"] == "X-Clinvk-Session"
 
 
-def test_a_session_goes_on_with_the_last_message_alone(asking: Asking) -> None:
+def test_a_session_goes_on_with_the_last_message_alone(asking: AskingOpenAI) -> None:
     asking.runs.backends["claude"].can_resume = True
     begun = asking.client.post("/api/v1/prompt", json={"backend": "claude", "prompt": "one"})
     assert begun.json is not None
@@ -238,7 +238,7 @@ def test_a_session_goes_on_with_the_last_message_alone(asking: Asking) -> None:
     assert (prompt.text, prompt.messages, prompt.session_id) == ("?", (), session)
 
 
-def test_a_session_that_a_stop_sequence_ends_goes_on(asking: Asking) -> None:
+def test_a_session_that_a_stop_sequence_ends_goes_on(asking: AskingOpenAI) -> None:
     asking.runs.backends["claude"].can_resume = True
     begun = asking.client.post("/api/v1/prompt", json={"backend": "claude", "prompt": "one"})
     assert begun.json is not None
@@ -251,5 +251,5 @@ def test_a_session_that_a_stop_sequence_ends_goes_on(asking: Asking) -> None:
 
 
 @pytest.mark.parametrize("path", ["/openai", "/"])
-def test_clients_may_probe(asking: Asking, path: str) -> None:
+def test_clients_may_probe(asking: AskingOpenAI, path: str) -> None:
     assert asking.client.head(path).status_code == 200
