@@ -24,6 +24,7 @@ BUFFER_BYTES = 64 * 1024
 HEAD_END = b"\r\n\r\n"
 CONTENT_LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,18})[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
 CHUNKED = re.compile(rb"^transfer-encoding:[ \t]*chunked[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
+WATCHING = re.compile(rb"(?:GET|HEAD) /(?:health|metrics)[ ?]")
 LAST_CHUNK = b"0\r\n\r\n"
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -182,6 +183,10 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
             return self._received.endswith(LAST_CHUNK)
         length = CONTENT_LENGTH.search(head)
         return length is None or len(self._received) - head_bytes >= int(length[1])
+
+    def is_watching(self) -> bool:
+        """Whether the request asks how the server is."""
+        return WATCHING.match(self._received) is not None and self.is_whole()
 
     def _is_no_request(self) -> bool:
         """Whether this is no HTTP at all, such as TLS: to be told now, not when the time is up."""

@@ -8,6 +8,7 @@ import ctypes
 import gc
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,9 @@ from services.settings import Config, ServerSettings
 log = logging.getLogger("gunicorn.error")
 
 PR_SET_DUMPABLE = 4  # <linux/prctl.h>
+SWITCH_S = 0.001
+"""How long a thread may compute before another that waits has its turn; with Python's 5 ms, one that has to wait for
+twenty others at each of its steps takes a second for what is done in one of 5 ms."""
 
 
 def hooks(server: ServerSettings, settings: Mapping[str, Any]) -> dict[str, Callable[..., None]]:
@@ -134,6 +138,7 @@ def _post_fork(limits: Limits, _arbiter: Any, worker: Worker) -> None:
     """In the worker, first."""
     make_undumpable()
     become_subreaper()
+    sys.setswitchinterval(SWITCH_S)
     worker.limits = limits
 
 

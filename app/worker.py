@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
@@ -31,6 +32,8 @@ LINGER_S = 2.0
 LINGER_BYTES = 64 * 1024
 READING_THREADS = 12
 """Threads that may wait for the rest of a body: fewer than there are for requests that need no run."""
+WATCHING_THREADS = 2
+"""Threads for those who ask how the server is, and must not wait behind a thousand others for the answer."""
 
 
 class Services(Protocol):
@@ -58,7 +61,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         self._lingering: deque[Connection] = deque()
         self._reading = 0
         self._to_read: deque[Connection] = deque()
+        self._watching: ThreadPoolExecutor | None = None
         self._stopping = False
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """The threads for most requests, when the worker begins."""
+        self._watching = ThreadPoolExecutor(WATCHING_THREADS, "watching")
+        return ThreadPoolExecutor(self.cfg.threads, "request")
 
     # ------------------------------------------------------------------ connections
 
@@ -128,7 +137,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
             self._reading += 1
             conn.is_reading = True
             conn.sock.body_is_read = partial(self.method_queue.defer, self._has_read, conn)
-        super().enqueue_req(conn)
+        self._give_thread(conn)
+
+    def _give_thread(self, conn: Connection) -> None:
+        pool = self._watching if self._watching is not None and conn.is_watching() else self.tpool
+        answered = pool.submit(self.handle, conn)
+        answered.add_done_callback(partial(self.method_queue.defer, self.finish_request, conn))
 
     def _has_read(self, conn: Connection) -> None:
         """A thread waits no more for the rest of a request."""
@@ -155,7 +169,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
             conn = self._stop_waiting(self.pending_conns)
             if conn.has_head():
                 conn.sock.read_by = now
-                super().enqueue_req(conn)  # the thread will see that the time is up, and say so
+                self._give_thread(conn)  # which will see that the time is up, and say so
             else:
                 self.nr_conns -= 1
                 conn.close()
@@ -231,8 +245,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         """End what a worker has; the last thing it does.  A thread that hangs in sending is not waited for."""
         if self.services is not None:
             self.services.close()
-        if self.tpool is not None:
-            self.tpool.shutdown(wait=False, cancel_futures=True)
+        for pool in filter(None, (self.tpool, self._watching)):
+            pool.shutdown(wait=False, cancel_futures=True)
         give_up_s = time.monotonic() + THREADS_END_WITHIN_S
         for thread in threading.enumerate():
             if thread is not threading.current_thread() and not thread.daemon:

@@ -335,6 +335,18 @@ def test_the_connection_that_has_waited_longest_makes_room(crowded: Running, beg
             sock.close()
 
 
+def test_who_asks_how_the_server_is_does_not_wait_behind_others(crowded: Running) -> None:
+    """Every thread has a client that takes nothing, and as many wait for one."""
+    socks = [crowded.client.raw(request("/endless")) for _ in range(2 * THREADS)]
+    try:
+        wait_until(lambda: len(select.select(socks, [], [], 0)[0]) == THREADS)
+        for method, headers in (("GET", {}), ("GET", {"Connection": "close"}), ("HEAD", {})):
+            assert crowded.client.request(method, "/health", headers=headers, timeout_s=20).status == 200
+    finally:
+        for sock in socks:
+            sock.close()
+
+
 HIDDEN = b"GET /dumpable HTTP/1.1\r\nHost: x\r\n\r\n"
 """What a proxy in front would take for a part of another request."""
 CHUNKED = "Transfer-Encoding: chunked\r\n"
