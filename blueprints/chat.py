@@ -28,6 +28,9 @@ SESSION = "X-Clinvk-Session"
 RUN = "X-Clinvk-Run"
 IGNORED = "X-Clinvk-Ignored"
 USAGE = "X-Clinvk-Usage"
+ESTIMATED = "estimated"
+USAGE_ESTIMATED = f": {USAGE}: {ESTIMATED}\n\n".encode()
+"""The same in a stream, whose headers are out before the tokens are known; a comment, which no client sees."""
 
 NAMES = {
     "backend": "model",
@@ -135,7 +138,7 @@ def whole(run: Running, answer: Callable[[Sequence[Event], Done], dict[str, Any]
 def counted(response: Response, *, estimated: bool) -> Response:
     """The answer, which says so when nobody has counted the tokens that it tells."""
     if estimated:
-        response.headers[USAGE] = "estimated"
+        response.headers[USAGE] = ESTIMATED
     return response
 
 

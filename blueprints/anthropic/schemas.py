@@ -15,13 +15,19 @@ from marshmallow.validate import Length, OneOf, Range
 
 from blueprints.anthropic.content import Content, Texts
 from blueprints.chat import Ask
-from blueprints.fields import LARGEST_NUMBER, Flag, Many, Number, about, required_text
+from blueprints.chat_fields import (
+    MOST_STOP_CHARS,
+    NO_TOOLS,
+    Lenient,
+    conversation,
+    model_name,
+    offered_tools,
+    streams,
+)
+from blueprints.fields import LARGEST_NUMBER, Many, Number, about
 from services.chat import PARAGRAPH, ChatMessage, Sampling
 
-MOST_MESSAGES = 100_000
-MOST_TOOLS = 10_000
 MOST_STOPS = 64
-MOST_STOP_CHARS = 4096
 MOST_MODELS = 1000
 LEAST_THINKING_TOKENS = 1024
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -35,7 +41,6 @@ ADVICE = (
 )  # fmt: skip
 """Fields of a request that do nothing here."""
 
-NO_TOOLS = "Tools of the client's are not supported yet."
 NO_SCHEMA = "Structured output is not supported yet: ask for JSON in the system prompt."
 NO_PREFILL = "Must be the user's: an answer whose beginning is given (prefill) is not supported."
 
@@ -63,13 +68,6 @@ class CountRequest:
 def _require_visible(stop: str) -> None:
     if not stop.strip():
         raise ValidationError("Must contain something other than whitespace.")
-
-
-class Lenient(ma.Schema):
-    """Ignores fields it does not know."""
-
-    class Meta:  # noqa: D106
-        unknown = ma.EXCLUDE
 
 
 class MessageParamSchema(Lenient):
@@ -114,16 +112,10 @@ class OutputConfigSchema(Lenient):
 class ConversationSchema(Lenient):
     """What the model is told."""
 
-    model = required_text("A backend, `backend/model`, or a model's name; what is unknown goes to the default backend.")
-    messages = Many(
-        fields.Nested(MessageParamSchema),
-        least=1,
-        most=MOST_MESSAGES,
-        required=True,
-        metadata=about("The conversation; its last message, the user's, is answered."),
-    )
+    model = model_name()
+    messages = conversation(MessageParamSchema)
     system = Texts("The system prompt: a text, or text blocks.", load_default=list, allow_none=True)
-    tools = Many(fields.Raw(), most=MOST_TOOLS, load_default=list, allow_none=True, metadata=about(NO_TOOLS))
+    tools = offered_tools()
 
     def system_text(self, data: Mapping[str, Any]) -> str:
         """All system texts, in their order."""
@@ -137,7 +129,7 @@ class MessagesSchema(ConversationSchema):
     max_tokens = fields.Integer(
         strict=True, required=True, validate=Range(1, LARGEST_NUMBER), metadata=about("The most tokens to answer with.")
     )
-    stream = Flag(load_default=False, allow_none=True, metadata=about("Answer with server-sent events."))
+    stream = streams()
     stop_sequences = Many(
         fields.String(validate=[Length(max=MOST_STOP_CHARS), _require_visible]),
         most=MOST_STOPS,

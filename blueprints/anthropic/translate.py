@@ -13,6 +13,7 @@ import orjson
 
 from blueprints import sse
 from blueprints.anthropic.errors import described
+from blueprints.chat import USAGE_ESTIMATED
 from services.events import (
     Done,
     Event,
@@ -30,8 +31,6 @@ from services.events import (
 from services.running import Running
 
 PING = sse.frame(b'{"type":"ping"}', b"ping")
-ESTIMATED = b": X-Clinvk-Usage: estimated\n\n"
-"""Trails a stream whose final usage nobody has counted; a comment, which no client sees."""
 
 STOP_REASONS: dict[StopReason, str] = {
     "end_turn": "end_turn",
@@ -199,7 +198,7 @@ class StreamWriter:
         yield frame("message_delta", {"delta": ending(done), "usage": usage(done.usage)})
         yield frame("message_stop", {})
         if done.usage_estimated:
-            yield ESTIMATED
+            yield USAGE_ESTIMATED
 
 
 def frame(kind: str, body: dict[str, Any]) -> bytes:

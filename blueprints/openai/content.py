@@ -6,6 +6,7 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from blueprints.fields import each
+from services.chat import PARAGRAPH
 
 NOT_YET = ("image_url", "input_audio", "file")
 """Parts that may be taken one day."""
@@ -44,4 +45,4 @@ def _texts_of(part: Any) -> list[str]:
 
 def said(message: Mapping[str, Any]) -> str:
     """The text of a message that was loaded; "" when there is none."""
-    return "\n\n".join(message["content"] or ())
+    return PARAGRAPH.join(message["content"] or ())

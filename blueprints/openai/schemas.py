@@ -8,20 +8,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import marshmallow as ma
 from marshmallow import ValidationError, fields, post_load, validates_schema
 from marshmallow.validate import OneOf, Range
 
 from blueprints.chat import Ask
-from blueprints.fields import LARGEST_NUMBER, Flag, Many, Number, about, required_text
+from blueprints.chat_fields import (
+    MOST_STOP_CHARS,
+    NO_TOOLS,
+    Lenient,
+    conversation,
+    model_name,
+    offered_tools,
+    streams,
+)
+from blueprints.fields import LARGEST_NUMBER, Flag, Many, Number, about
 from blueprints.openai.content import Content, said
 from services.chat import PARAGRAPH, ChatMessage, Sampling
 
-MOST_MESSAGES = 100_000
-MOST_TOOLS = 10_000
 MOST_MODALITIES = 10
 MOST_STOPS = 4
-MOST_STOP_CHARS = 4096
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 SYSTEM = ("system", "developer")
 OF_TOOLS = ("tool", "function")
@@ -35,7 +40,6 @@ ADVICE = (
 NAMES = {"effort": "reasoning_effort", "thinking_tokens": "reasoning_effort"}
 """What the request calls that which :class:`~services.chat.Sampling` calls otherwise."""
 
-NO_TOOLS = "Tools of the client's are not supported yet."
 NO_SCHEMA = "Only text is supported yet: ask for JSON in a system message."
 NO_AUDIO = "Answers that were spoken are not supported: send their text."
 NO_PREFILL = "The last message must not be the assistant's: an answer whose beginning is given is not supported."
@@ -49,13 +53,6 @@ class ChatRequest:
     stream: bool
     include_usage: bool
     names: Mapping[str, str]
-
-
-class Lenient(ma.Schema):
-    """Ignores fields it does not know."""
-
-    class Meta:  # noqa: D106 - marshmallow's
-        unknown = ma.EXCLUDE
 
 
 class ChatMessageSchema(Lenient):
@@ -135,15 +132,9 @@ def _unsupported(description: str) -> fields.Raw:
 class ChatSchema(Lenient):
     """A conversation to be answered."""
 
-    model = required_text("A backend, `backend/model`, or a model's name; what is unknown goes to the default backend.")
-    messages = Many(
-        fields.Nested(ChatMessageSchema),
-        least=1,
-        most=MOST_MESSAGES,
-        required=True,
-        metadata=about("The conversation; its last message, the user's, is answered."),
-    )
-    stream = Flag(load_default=False, allow_none=True, metadata=about("Answer with server-sent events."))
+    model = model_name()
+    messages = conversation(ChatMessageSchema)
+    stream = streams()
     stream_options = fields.Nested(StreamOptionsSchema, load_default=None, allow_none=True)
     max_completion_tokens = _limit()
     max_tokens = _limit()
@@ -173,9 +164,9 @@ class ChatSchema(Lenient):
         allow_none=True,
         metadata=about('`["text"]`.'),
     )
-    tools = Many(fields.Raw(), most=MOST_TOOLS, load_default=None, allow_none=True, metadata=about(NO_TOOLS))
+    tools = offered_tools()
     tool_choice = _unsupported("`none` or `auto`, as there are no tools.")
-    functions = Many(fields.Raw(), most=MOST_TOOLS, load_default=None, allow_none=True, metadata=about(NO_TOOLS))
+    functions = offered_tools()
     function_call = _unsupported("`none` or `auto`, as there are no tools.")
     audio = _unsupported("Not supported.")
     web_search_options = _unsupported("Not supported.")

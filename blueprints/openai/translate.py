@@ -12,6 +12,7 @@ from typing import Any, Literal, assert_never
 import orjson
 
 from blueprints import sse
+from blueprints.chat import USAGE_ESTIMATED
 from blueprints.openai.errors import described
 from services.events import (
     Done,
@@ -30,8 +31,6 @@ from services.events import (
 from services.running import Running
 
 DONE = sse.frame(b"[DONE]")
-ESTIMATED = b": X-Clinvk-Usage: estimated\n\n"
-"""Stands in a stream whose usage nobody has counted; a comment, which no client sees."""
 
 FINISH_REASONS: dict[StopReason, str] = {
     "end_turn": "stop",
@@ -155,7 +154,7 @@ class ChunkWriter:
             counted = orjson.dumps(usage(done.usage))
             yield b'%b,"choices":[],"usage":%b}\n\n' % (self._head, counted)
             if done.usage_estimated:
-                yield ESTIMATED
+                yield USAGE_ESTIMATED
         yield DONE
 
     def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
