@@ -7,12 +7,13 @@ Schemas validate, document and load into dataclasses; everything that can go wro
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import flask_smorest
 import marshmallow as ma
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, g
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
@@ -23,6 +24,7 @@ from services.errors import ClinvkError, ErrorCode
 
 View = TypeVar("View", bound=Callable[..., Any])
 MAX_PROBLEMS = 20
+LARGE_BYTES = 64 * 1024
 
 
 class Parser(FlaskParser):
@@ -34,9 +36,21 @@ class Parser(FlaskParser):
         "query": ma.RAISE,
     }
 
+    _large = threading.Lock()
+    """Held by who works on a large body: a crowd of them would share the processor, and need memory, all at once."""
+
+    def parse(self, *args: Any, **kwargs: Any) -> Any:
+        """Load what a view asks for; of large bodies one at a time, once they are here."""
+        with ExitStack() as stack:
+            g.until_loaded = stack
+            return super().parse(*args, **kwargs)
+
     def load_json(self, req: Request, schema: ma.Schema) -> Any:  # noqa: ARG002
         """The body of a request, which must be an object."""
-        body = parse_json(read_body(req))
+        raw = read_body(req)
+        if len(raw) > LARGE_BYTES:
+            g.until_loaded.enter_context(self._large)
+        body = parse_json(raw)
         if not isinstance(body, dict):
             raise ClinvkError.field("body", "must be a JSON object")
         return body

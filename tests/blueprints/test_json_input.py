@@ -1,15 +1,21 @@
 """JSON that is taken, and JSON that is refused by name."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blueprints import api
+from blueprints.api import LARGE_BYTES
 from blueprints.json_input import MAX_DEPTH, MAX_VALUES, has_more_values, parse_json, problems_of
 from services.errors import ClinvkError
+from tests.support.fake_runs import FakeRuns, fake_app, saying
+from tests.support.waiting import wait_until
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -123,3 +129,32 @@ def test_flattens_what_a_schema_says() -> None:
         ("x", "a"),
         ("x", "b"),
     ]
+
+
+def test_large_bodies_are_worked_on_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And small ones do not wait for them."""
+    at_work: list[int] = []
+    crowd: list[int] = []
+    released = threading.Event()
+
+    def watched(body: bytes) -> object:
+        if len(body) > LARGE_BYTES:
+            at_work.append(1)
+            crowd.append(len(at_work))
+            released.wait(20)
+            at_work.pop()
+        return parse_json(body)
+
+    monkeypatch.setattr(api, "parse_json", watched)
+    app = fake_app(FakeRuns({"claude": saying("x")}))
+
+    def ask(text: str) -> int:
+        return app.test_client().post("/api/v1/prompt", json={"backend": "claude", "prompt": text}).status_code
+
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(ask, "x" * LARGE_BYTES) for _ in range(4)]
+        wait_until(lambda: at_work)
+        assert ask("small") == 200
+        released.set()
+        assert [one.result() for one in asked] == [200] * 4
+    assert crowd == [1] * 4
