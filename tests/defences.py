@@ -74,7 +74,7 @@ DEFENCES: Sequence[Defence] = (
     Defence("secrets are masked", "services/run.py", "message=mask(outcome.message, self._started.secrets)",
             "message=outcome.message", "tests/services/test_runs.py"),
     Defence("claude attaches nothing", "services/backends/claude/options.py",
-            '("CLAUDE_CODE_DISABLE_ATTACHMENTS", "1"), ', "", "tests/services/backends/test_claude.py"),
+            '("CLAUDE_CODE_DISABLE_ATTACHMENTS", "1"), ', "", "tests/services/backends/test_claude_spawn.py"),
     Defence("a slash is text to claude", "services/backends/claude/wire.py",
             'f"\\n{text}" if text.startswith("/") else text', "text",
             "tests/services/backends/test_claude.py"),

@@ -24,6 +24,7 @@ FOLDER = Path(__file__).parents[2] / "recordings" / "codex" / CodexBackend.teste
 RUNS = sorted(path.stem.removeprefix("run-") for path in FOLDER.glob("run-*.jsonl"))
 ERRANDS = sorted(path.stem.removeprefix("errand-") for path in FOLDER.glob("errand-*.jsonl"))
 EXEC = sorted(path.stem for path in FOLDER.glob("*.argv") if path.stem != "app-server")
+BACKEND = CodexBackend()
 SESSIONS = ("app-server", "codex-dynamic-tools", "codex-eof", "codex-more")
 
 Json = Mapping[str, Any]
@@ -209,3 +210,7 @@ def _end_of_turn(told: Sequence[Json], turn_id: str) -> int | None:
         if message.get("method") == "turn/completed" and turn_id in _turns_named(message)
     )
     return next(ends, None)
+
+
+def tell(conversation: CodexConversation, method: str, **params: Any) -> list[Any]:
+    return list(conversation.receive(orjson.dumps({"method": method, "params": params})))

@@ -1,4 +1,4 @@
-"""codex, from what it was recorded saying and from what it might say."""
+"""codex, from what it was recorded saying, and how its runs end."""
 
 import json
 import signal
@@ -7,14 +7,10 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.backends.base import Phase
-from services.backends.codex.backend import MAX_PROMPT_CHARS, CodexBackend
-from services.backends.codex.conversation import RETRY_PATIENCE_S, CodexConversation
-from services.backends.codex.requests import REFUSALS, UNWANTED, Request
-from services.backends.codex.threads import flag_values
+from services.backends.codex.conversation import RETRY_PATIENCE_S
+from services.backends.codex.requests import REFUSALS, Request
 from services.errors import ErrorCode
 from services.events import (
     Done,
@@ -30,21 +26,19 @@ from services.events import (
     Usage,
 )
 from tests.services.backends.codex_recordings import (
-    ERRANDS,
+    BACKEND,
     EXEC,
     FOLDER,
     RUNS,
     SESSIONS,
-    Heard,
     RecordedRun,
     RecordedTurn,
     lines,
     load_session,
     options,
     reported_text,
+    tell,
 )
-
-BACKEND = CodexBackend()
 
 SUCCESSES: dict[str, StopReason] = {
     "429-once": "end_turn",
@@ -257,187 +251,6 @@ def test_codex_may_fall_back_from_websockets_whatever_the_limit_of_retries() -> 
     assert isinstance(run.replay().outcome, Done)
 
 
-# ---------------------------------------------------------------------- kept threads
-
-
-def result_of(run: RecordedRun, request: Request) -> Any:
-    (answer,) = [message for message in run.told if message.get("id") == request]
-    return answer["result"]
-
-
-def test_a_kept_thread_is_opened_to_stay_and_whole_in_one_file() -> None:
-    run = RecordedRun.load("kept")
-    (params,) = [message["params"] for message in run.asked if message["method"] == "thread/start"]
-    assert params["ephemeral"] is False
-    assert params["historyMode"] == "legacy"
-    assert result_of(run, Request.START_THREAD)["thread"]["historyMode"] == "legacy"
-
-
-@pytest.mark.parametrize("name", ["resumed", "resumed-copy", "resumed-otherwise", "resumed-paginated"])
-def test_the_id_of_a_session_is_the_one_to_resume_it_with(name: str) -> None:
-    run = RecordedRun.load(name)
-    (init,) = run.replay().of(Init)
-    assert init.cli_session_id == run.options.resume
-
-
-def test_a_resumed_thread_does_not_keep_the_modes_of_the_turn_before() -> None:
-    """Without a mode in the request it is codex's own default again, as a fresh thread shows it."""
-    before, run = RecordedRun.load("kept"), RecordedRun.load("resumed")
-    assert result_of(before, Request.START_THREAD)["approvalPolicy"] == "never"
-    assert result_of(before, Request.START_THREAD)["sandbox"]["type"] == "dangerFullAccess"
-    resumed = result_of(run, Request.RESUME_THREAD)
-    for part in ("approvalPolicy", "sandbox", "activePermissionProfile"):
-        assert resumed[part] == result_of(run, Request.START_SAMPLE_THREAD)[part]
-    assert resumed["approvalPolicy"] == "on-request"
-    assert resumed["sandbox"]["type"] == "readOnly"
-
-
-def test_a_resumed_thread_keeps_its_model() -> None:
-    assert result_of(RecordedRun.load("resumed"), Request.RESUME_THREAD)["model"] == "first-model"
-    assert result_of(RecordedRun.load("resumed-otherwise"), Request.RESUME_THREAD)["model"] == "other-model"
-
-
-def resume_params(modes: dict[str, Any] | None = None, **chosen: Any) -> Any:
-    """What codex is asked to resume a thread with, after it has told its own modes if it was asked for them."""
-    conversation = BACKEND.conversation(options(workdir="/srv/demo", resume="t", keep_session=True, **chosen), "hello")
-    conversation.receive(orjson.dumps({"id": Request.INITIALIZE, "result": {}}))
-    (request,) = lines(conversation.data_to_send())
-    if modes is not None:
-        assert (request["method"], request["params"]) == ("thread/start", {"ephemeral": True})
-        conversation.receive(orjson.dumps({"id": Request.START_SAMPLE_THREAD, "result": modes}))
-        (request,) = lines(conversation.data_to_send())
-    assert request["method"] == "thread/resume"
-    params = request["params"]
-    assert {params.pop("threadId"), params.pop("cwd")} == {"t", "/srv/demo"}
-    assert params.pop("excludeTurns") is True
-    return params
-
-
-BOTH_MODES = {"approval_mode": "none", "sandbox_mode": "full"}
-PROFILE = {
-    "approvalPolicy": "untrusted",
-    "sandbox": {"type": "workspaceWrite"},
-    "activePermissionProfile": {"id": ":w"},
-}
-
-
-@pytest.mark.parametrize(
-    ("modes", "chosen", "params"),
-    [
-        (None, BOTH_MODES, {"approvalPolicy": "never", "sandbox": "danger-full-access"}),
-        (
-            None,
-            {**BOTH_MODES, "model": "m", "system_prompt": "s"},
-            {"approvalPolicy": "never", "sandbox": "danger-full-access", "model": "m", "baseInstructions": "s"},
-        ),
-        (PROFILE, {}, {"approvalPolicy": "untrusted", "permissions": ":w"}),
-        (PROFILE, {"approval_mode": "none"}, {"approvalPolicy": "never", "permissions": ":w"}),
-        (PROFILE, {"extra": ("--sandbox=read-only",)}, {"approvalPolicy": "untrusted", "sandbox": "read-only"}),
-        (
-            {"approvalPolicy": "on-request", "sandbox": {"type": "workspaceWrite"}},
-            {},
-            {"approvalPolicy": "on-request", "sandbox": "workspace-write"},
-        ),
-        (
-            {"approvalPolicy": "never", "sandbox": {"type": "x"}},
-            {},
-            {"approvalPolicy": "never", "sandbox": "read-only"},
-        ),
-    ],
-)
-def test_modes_and_instructions_of_a_resumed_thread(
-    modes: dict[str, Any] | None, chosen: dict[str, Any], params: dict[str, Any]
-) -> None:
-    assert resume_params(modes, **chosen) == params
-
-
-def test_instructions_to_append_are_put_into_a_resumed_thread_before_the_prompt() -> None:
-    run = RecordedRun.load("resumed-otherwise")
-    *_, added, turn = run.replay().sent
-    assert [(item["role"], item["content"][0]["text"]) for item in added["params"]["items"]] == [
-        ("developer", run.options.append_system_prompt),
-        ("user", run.prompt),
-    ]
-    assert turn["params"]["input"] == []
-
-
-@pytest.mark.parametrize("name", ["resumed", "resumed-copy", "resumed-paginated"])
-def test_the_usage_of_a_resumed_thread_is_that_of_the_run(name: str) -> None:
-    run = RecordedRun.load(name)
-    turn_id = result_of(run, Request.START_TURN)["turn"]["id"]
-    told = [message["params"] for message in run.told if message.get("method") == "thread/tokenUsage/updated"]
-    ours = [params["tokenUsage"] for params in told if params["turnId"] == turn_id]
-    outcome = run.replay().outcome
-    assert isinstance(outcome, Done)
-    assert outcome.usage.output_tokens == sum(tokens["last"]["outputTokens"] for tokens in ours)
-    assert outcome.usage.output_tokens < ours[-1]["total"]["outputTokens"]
-    assert outcome.turn_count == len(ours)
-    assert (len(told) > len(ours)) == (name == "resumed-paginated"), "only there codex tells of the turns before"
-
-
-def test_a_copy_is_a_thread_of_its_own() -> None:
-    for name in ("fork", "fork-model"):
-        run = RecordedRun.load(name, "errand")
-        heard = run.replay()
-        (init,) = heard.of(Init)
-        thread = result_of(run, Request.FORK_THREAD)["thread"]
-        assert init.cli_session_id == thread["id"] != run.options.resume == thread["forkedFromId"]
-        assert thread["historyMode"] == "legacy"
-        assert heard.outcome == Done(turn_count=0)
-
-
-def test_a_copy_has_the_model_of_the_original_unless_another_is_named() -> None:
-    original = RecordedRun.load("fork", "errand")
-    model = result_of(original, Request.READ_THREAD)["thread"]["model"]
-    assert [init.model for init in original.replay().of(Init)] == [model] == ["other-model"]
-    assert [init.model for init in RecordedRun.load("fork-model", "errand").replay().of(Init)] == ["third-model"]
-
-
-ERRAND_OUTCOMES = {
-    "fork": None,
-    "fork-lost": (ErrorCode.SESSION_EXPIRED, "no rollout found"),
-    "fork-model": None,
-    "fork-unknown": (ErrorCode.SESSION_EXPIRED, "thread not loaded"),
-    "forget": None,
-    "forget-lost": None,
-    "forget-refused": (ErrorCode.BACKEND_FAILED, "forked history still references it"),
-    "forget-unknown": None,
-}
-
-
-def test_every_recorded_errand_is_judged() -> None:
-    assert sorted(ERRAND_OUTCOMES) == ERRANDS
-
-
-@pytest.mark.parametrize("name", ERRANDS)
-def test_errands(name: str) -> None:
-    run = RecordedRun.load(name, "errand")
-    heard = run.replay()
-    assert heard.sent == run.asked
-    expected = ERRAND_OUTCOMES[name]
-    if expected is None:
-        assert heard.outcome == Done(turn_count=0)
-    else:
-        assert isinstance(heard.outcome, Failed)
-        assert heard.outcome.code is expected[0]
-        assert expected[1] in heard.outcome.message
-        assert heard.outcome.exit_code == 1
-
-
-@pytest.mark.parametrize("name", ERRANDS)
-def test_every_beginning_of_an_errand_has_an_outcome(name: str) -> None:
-    run = RecordedRun.load(name, "errand")
-    _, conversation = run.begin()
-    for message in run.told:
-        if conversation.phase is Phase.TALKING:
-            assert isinstance(conversation.finish(0, ""), Failed)
-        conversation.receive(orjson.dumps(message))
-    assert conversation.phase is Phase.SETTLED
-    outcome = conversation.finish(-11, "panicked")
-    assert isinstance(outcome, Failed)
-    assert outcome.exit_code == -11
-
-
 # ---------------------------------------------------------------------- older recordings, other modes
 
 
@@ -474,94 +287,6 @@ def test_the_lines_of_exec_are_no_answer(name: str) -> None:
     assert outcome.code is ErrorCode.BACKEND_FAILED
     assert outcome.exit_code == (exit_code or 1)
     assert "before the end of its turn" in outcome.message
-
-
-# ---------------------------------------------------------------------- what is started and said
-
-
-def test_nothing_of_a_prompt_is_on_the_command_line() -> None:
-    chosen = options(model="secret-model", system_prompt="secret system", append_system_prompt="secret rest")
-    assert "secret" not in json.dumps(BACKEND.spawn(chosen).argv)
-
-
-def test_a_process_is_started_without_its_thread_where_the_thread_must_wait_for_the_prompt() -> None:
-    def methods(**chosen: Any) -> list[str]:
-        opening = BACKEND.spawn(replace(options(), **chosen)).opening
-        return [message["method"] for message in lines(opening)]
-
-    assert methods() == ["initialize", "initialized", "thread/start"]
-    assert methods(model="m", sandbox_mode="full") == ["initialize", "initialized", "thread/start"]
-    assert methods(keep_session=True) == ["initialize", "initialized"]
-    for late in ({"workdir": "/srv/demo"}, {"system_prompt": "s"}, {"append_system_prompt": "s"}):
-        assert methods(**late) == ["initialize", "initialized"]
-    assert BACKEND.spawn(options(system_prompt="a")) == BACKEND.spawn(options(system_prompt="b"))
-
-
-def thread_params(**chosen: Any) -> Any:
-    """What codex is asked to open a thread with."""
-    conversation = BACKEND.conversation(options(**chosen), "hello")
-    conversation.receive(orjson.dumps({"id": Request.INITIALIZE, "result": {}}))
-    (request,) = lines(conversation.data_to_send())
-    assert request["method"] == "thread/start"
-    return request["params"]
-
-
-@pytest.mark.parametrize(
-    ("chosen", "params"),
-    [
-        ({}, {}),
-        ({"model": "m"}, {"model": "m"}),
-        ({"approval_mode": "auto"}, {"approvalPolicy": "on-request"}),
-        ({"approval_mode": "none"}, {"approvalPolicy": "never"}),
-        ({"approval_mode": "always"}, {"approvalPolicy": "untrusted"}),
-        ({"sandbox_mode": "read-only"}, {"sandbox": "read-only"}),
-        ({"sandbox_mode": "workspace"}, {"sandbox": "workspace-write"}),
-        ({"sandbox_mode": "full"}, {"sandbox": "danger-full-access"}),
-        ({"system_prompt": "s @/etc/hostname"}, {"baseInstructions": "s @/etc/hostname"}),
-        ({"append_system_prompt": "a"}, {"developerInstructions": "a"}),
-        ({"model": "m", "extra": ("--model", "n")}, {"model": "n"}),
-        ({"extra": ("--sandbox=read-only", "--model=n=1")}, {"sandbox": "read-only", "model": "n=1"}),
-    ],
-)
-def test_options(chosen: dict[str, Any], params: dict[str, Any]) -> None:
-    assert thread_params(**chosen) == {"ephemeral": True, **params}
-
-
-@pytest.mark.parametrize(
-    ("chosen", "field"),
-    [
-        ({"max_turns": 3}, "max_turns"),
-        ({"max_tokens": 3}, "max_tokens"),
-        ({"allowed_tools": ()}, "allowed_tools"),
-        ({"verbose": True}, "verbose"),
-        ({"extra": ("--profile", "p")}, "--profile"),
-    ],
-)
-def test_what_codex_cannot_honour_is_a_warning(chosen: dict[str, Any], field: str) -> None:
-    (warning,) = BACKEND.spawn(options(**chosen)).warnings
-    assert warning.startswith(f"{field}: ")
-    assert BACKEND.spawn(options()).warnings == ()
-
-
-def test_a_prompt_too_long_for_codex_is_refused_here() -> None:
-    assert BACKEND.objection("€" * MAX_PROMPT_CHARS) == ""
-    assert str(MAX_PROMPT_CHARS) in BACKEND.objection("x" * (MAX_PROMPT_CHARS + 1))
-
-
-@given(st.dictionaries(st.sampled_from(["--model", "--sandbox", "--profile"]), st.text(min_size=1)), st.booleans())
-def test_flags_in_both_spellings(flags: dict[str, str], joined: bool) -> None:
-    pairs = flags.items()
-    words = [f"{n}={v}" for n, v in pairs] if joined else [w for pair in pairs for w in pair]
-    assert flag_values(words) == flags or (not joined and any("=" in word for word in words))
-
-
-def test_a_prompt_with_a_dollar_is_put_where_no_skill_is_looked_for() -> None:
-    run = RecordedRun.load("skill-name")
-    *_, added, turn = run.replay().sent
-    assert added["method"] == "thread/inject_items"
-    assert added["params"]["items"][0]["content"] == [{"type": "input_text", "text": run.prompt}]
-    assert turn["method"] == "turn/start"
-    assert turn["params"]["input"] == []
 
 
 # ---------------------------------------------------------------------- codex's own requests
@@ -667,134 +392,3 @@ def test_every_beginning_of_a_run_has_an_outcome(name: str) -> None:
             cut_off = conversation.finish(-9, "")
             assert isinstance(cut_off, Failed)
             assert cut_off.exit_code == -9
-
-
-# ---------------------------------------------------------------------- whatever may come
-
-
-NOTIFICATIONS = (
-    "error", "item/agentMessage/delta", "item/completed", "item/reasoning/summaryTextDelta", "item/reasoning/textDelta",
-    "item/started", "model/rerouted", "thread/tokenUsage/updated", "turn/completed", "turn/plan/updated", "warning",
-    *UNWANTED, *REFUSALS,
-)  # fmt: skip
-ITEM_TYPES = (
-    "agentMessage", "collabAgentToolCall", "commandExecution", "dynamicToolCall", "fileChange", "imageGeneration",
-    "imageView", "mcpToolCall", "plan", "reasoning", "userMessage", "webSearch",
-)  # fmt: skip
-NAMES = (
-    "action", "aggregatedOutput", "arguments", "changes", "codexErrorInfo", "content", "contentItems", "delta", "error",
-    "exitCode", "httpStatusCode", "id", "inputTokens", "item", "itemId", "message", "model", "plan", "result", "status",
-    "success", "text", "threadId", "toModel", "tokenUsage", "tool", "total", "turn", "type", "willRetry",
-)  # fmt: skip
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8)
-    | st.sampled_from(("completed", "failed", "interrupted", "modelNotFound", *ITEM_TYPES))
-)
-JSON = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
-    max_leaves=12,
-)
-MESSAGES = st.fixed_dictionaries(
-    {},
-    optional={
-        "id": JSON | st.sampled_from(list(Request)),
-        "method": JSON | st.sampled_from(NOTIFICATIONS),
-        "params": JSON,
-        "result": JSON,
-        "error": JSON,
-    },
-)
-
-
-@given(st.lists(st.binary() | MESSAGES.map(lambda m: json.dumps(m).encode()), max_size=8), st.integers(-15, 255))
-def test_nothing_codex_prints_raises(printed: list[bytes], exit_code: int) -> None:
-    conversation = BACKEND.conversation(options(), "hello")
-    conversation.start()
-    for line in printed:
-        conversation.receive(line)
-        lines(conversation.data_to_send())
-    conversation.interrupt()
-    lines(conversation.data_to_send())
-    outcome = conversation.finish(exit_code, "")
-    assert isinstance(outcome, Failed) or exit_code == 0
-    assert isinstance(outcome, Done) or outcome.exit_code != 0
-
-
-@given(st.lists(st.binary() | MESSAGES.map(lambda m: json.dumps(m).encode()), max_size=8), st.sampled_from(ERRANDS))
-def test_nothing_codex_prints_raises_on_an_errand(printed: list[bytes], name: str) -> None:
-    _, conversation = RecordedRun.load(name, "errand").begin()
-    conversation.start()
-    for line in printed:
-        conversation.receive(line)
-        lines(conversation.data_to_send())
-    conversation.finish(0, "")
-
-
-@st.composite
-def attempts(draw: st.DrawFn) -> list[tuple[list[str], bool]]:
-    """Messages in pieces, some cut off and written once more, perhaps several times: (pieces, completed)."""
-    told = []
-    for _ in range(draw(st.integers(0, 4))):
-        whole = draw(st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=6))
-        for _ in range(draw(st.integers(0, 2))):
-            told.append((whole[: draw(st.integers(0, len(whole) - 1))], False))
-        told.append((whole, True))
-    return told
-
-
-def tell(conversation: CodexConversation, method: str, **params: Any) -> list[Any]:
-    return list(conversation.receive(orjson.dumps({"method": method, "params": params})))
-
-
-@given(attempts(), st.data())
-def test_each_piece_of_text_is_said_once_however_it_is_cut(
-    told: list[tuple[list[str], bool]], data: st.DataObject
-) -> None:
-    conversation = BACKEND.conversation(options(max_retries=99), "hello")
-    heard = Heard()
-    for number, (pieces, completed) in enumerate(told):
-        item_id, text = f"msg_{number}", "".join(pieces)
-        streamed = pieces[: data.draw(st.integers(0, len(pieces)))] if completed else pieces
-        heard.events += tell(conversation, "item/started", item={"type": "agentMessage", "id": item_id, "text": ""})
-        for piece in streamed:
-            heard.events += tell(conversation, "item/agentMessage/delta", itemId=item_id, delta=piece)
-        if completed:
-            item = {"type": "agentMessage", "id": item_id, "text": text}
-            heard.events += tell(conversation, "item/completed", item=item)
-        else:
-            heard.events += tell(conversation, "error", willRetry=True, error={"message": "Reconnecting... 1/5"})
-    assert heard.output == "\n\n".join("".join(pieces) for pieces, completed in told if completed)
-
-
-@given(st.lists(st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=4), max_size=4))
-def test_parts_of_thoughts_are_divided_by_a_blank_line(parts: list[list[str]]) -> None:
-    conversation = BACKEND.conversation(options(), "hello")
-    events = []
-    for index, part in enumerate(parts):
-        for piece in part:
-            events += tell(
-                conversation, "item/reasoning/summaryTextDelta", itemId="rs", summaryIndex=index, delta=piece
-            )
-    assert "".join(event.text for event in events) == "\n\n".join("".join(part) for part in parts)
-
-
-def test_a_plan_is_a_tool_event() -> None:
-    plan = [{"step": "look", "status": "inProgress"}]
-    use, result = tell(BACKEND.conversation(options(), "hello"), "turn/plan/updated", plan=plan, explanation=None)
-    assert use == ToolUse("plan_1", "update_plan", {"plan": plan})
-    assert result == ToolResult("plan_1", "")
-
-
-def test_a_message_lost_before_a_tool_call_is_not_looked_for_in_a_later_one() -> None:
-    conversation = BACKEND.conversation(options(), "hello")
-    heard = Heard()
-    heard.events += tell(conversation, "item/agentMessage/delta", itemId="a", delta="I will")
-    heard.events += tell(conversation, "error", willRetry=True, error={"message": "Reconnecting... 1/5"})
-    heard.events += tell(conversation, "item/started", item={"type": "commandExecution", "id": "t", "command": "ls"})
-    heard.events += tell(conversation, "item/agentMessage/delta", itemId="b", delta="I will")
-    assert heard.output == "I will\n\nI will"

@@ -2,95 +2,44 @@
 
 import json
 import signal
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.backends.base import Conversation, InRun, Options, Phase
-from services.backends.gemini import GeminiBackend
+from services.backends.base import Options, Phase
 from services.backends.gemini.conversation import SILENCE_S
 from services.backends.gemini.signs import NEXT_LINE
 from services.backends.gemini.updates import tool_name
 from services.errors import ErrorCode
-from services.events import Done, Event, Failed, Init, Message, Progress, Thinking, TokenUsage, ToolResult, ToolUse
+from services.events import Done, Failed, Init, Progress, Thinking, TokenUsage, ToolResult, ToolUse
+from tests.services.backends.gemini_lines import (
+    BACKEND,
+    PLAIN,
+    RECORDINGS,
+    SESSION,
+    answered,
+    piece,
+    play,
+    say,
+    stdout_of,
+    talk,
+    tool_call,
+    tool_done,
+    update,
+)
+from tests.services.backends.replay import Replay
 
-RECORDINGS = Path(__file__).parents[2] / "recordings" / "gemini" / "0.61.0"
 NAMES = sorted(path.stem for path in RECORDINGS.glob("*.argv"))
 ACP = [name for name in NAMES if name.startswith("acp-")]
 PROTOCOLS = sorted(path.name for path in (RECORDINGS / "protocols").glob("*.jsonl"))
-PLAIN = Options(workdir="/srv/demo/work/gemini", model="gemini-2.5-flash")
 ASKED_WITH = {"acp-max-turns": replace(PLAIN, max_turns=2), "acp-unknown-model": replace(PLAIN, model="no-such-model")}
-BACKEND = GeminiBackend()
-SESSION = {"id": 2, "result": {"sessionId": "s1", "models": {"currentModelId": "m1"}}}
-
-
-@dataclass(frozen=True)
-class Replay:
-    """What came of a run's lines."""
-
-    events: Sequence[Event]
-    outcome: Done | Failed
-    phase: Phase
-    sent: bytes
-
-    @property
-    def output(self) -> str:
-        return "".join(event.text for event in self.events if isinstance(event, Message))
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-
-def talk(prompt: str = "hello", options: Options = PLAIN) -> Conversation:
-    conversation = BACKEND.conversation(options, prompt)
-    conversation.start()
-    return conversation
-
-
-def play(lines: Sequence[bytes], exit_code: int = 0, stderr: str = "", options: Options = PLAIN) -> Replay:
-    conversation = talk(options=options)
-    events = [event for line in lines for event in conversation.receive(line)]
-    phase, sent = conversation.phase, conversation.data_to_send()
-    return Replay(events, conversation.finish(exit_code, stderr), phase, sent)
-
-
-def say(*messages: Mapping[str, Any]) -> list[bytes]:
-    return [json.dumps({"jsonrpc": "2.0", **message}).encode() for message in messages]
-
-
-def update(session_update: str, **fields: Any) -> dict[str, Any]:
-    told = {"sessionUpdate": session_update, **fields}
-    return {"method": "session/update", "params": {"sessionId": "s1", "update": told}}
-
-
-def piece(text: str, kind: str = "agent_message_chunk") -> dict[str, Any]:
-    return update(kind, content={"type": "text", "text": text})
-
-
-def answered(stop_reason: str = "end_turn", sent: int = 3, got: int = 5) -> dict[str, Any]:
-    quota = {"token_count": {"input_tokens": sent, "output_tokens": got}}
-    return {"id": 3, "result": {"stopReason": stop_reason, "_meta": {"quota": quota}}}
-
-
-def tool_call(number: int = 0) -> dict[str, Any]:
-    return update("tool_call", toolCallId=f"glob__glob_17_{number}", title="*.py", kind="search")
-
-
-def tool_done(number: int = 0) -> dict[str, Any]:
-    return update("tool_call_update", toolCallId=f"glob__glob_17_{number}", status="completed", content=[])
 
 
 # ---------------------------------------------------------------------- recordings
-
-
-def stdout_of(name: str) -> list[bytes]:
-    path = RECORDINGS / f"{name}.stdout"
-    return path.read_bytes().splitlines() if path.exists() else []
 
 
 def replay(name: str) -> Replay:
@@ -387,6 +336,7 @@ def test_it_is_interrupted_by_sigterm() -> None:
 
 # ---------------------------------------------------------------------- whatever it prints
 
+
 KEYS = st.sampled_from((
     "id", "method", "params", "update", "sessionUpdate", "content", "text", "toolCall", "toolCallId", "result",
     "error", "sessionId", "stopReason", "_meta", "quota", "token_count", "code", "message", "data", "details",
@@ -423,109 +373,3 @@ def test_no_bytes_make_it_raise(lines: list[bytes]) -> None:
 def test_every_piece_is_said_once(pieces: list[str]) -> None:
     pieces = [text.encode("utf-8", "replace").decode() for text in pieces]
     assert play(say(SESSION, *map(piece, pieces), answered())).output == "".join(pieces)
-
-
-# ---------------------------------------------------------------------- what is started
-
-
-def changes(options: Options) -> dict[str, Any]:
-    home = BACKEND.spawn(options).home
-    assert home is not None
-    changed: dict[str, Any] = json.loads(home.changes)
-    return changed
-
-
-def test_the_plain_command() -> None:
-    spawn = BACKEND.spawn(replace(PLAIN, model=""))
-    assert spawn.argv == ("gemini", "--acp", "--skip-trust")
-    assert spawn.cwd == PLAIN.workdir
-    assert [json.loads(line)["method"] for line in spawn.opening.splitlines()] == ["initialize", "session/new"]
-    assert (spawn.files, spawn.warnings, spawn.leftovers) == ((), (), ())
-    assert changes(PLAIN) == {
-        "general": {"enableAutoUpdate": False, "maxAttempts": 3},
-        "tools": {"shell": {"enableInteractiveShell": False}},
-    }
-
-
-def test_nothing_that_it_keeps_of_a_run_is_the_users() -> None:
-    home = BACKEND.spawn(PLAIN).home
-    assert home is not None
-    assert (home.variable, home.folder, set(home.private)) == (
-        "GEMINI_CLI_HOME",
-        ".gemini",
-        {"tmp", "history", "projects.json", "clinvk"},
-    )
-
-
-@pytest.mark.parametrize(
-    ("options", "flag"),
-    [
-        (replace(PLAIN, model="-odd"), "--model=-odd"),
-        (replace(PLAIN, approval_mode="auto"), "--approval-mode=auto_edit"),
-        (replace(PLAIN, approval_mode="none"), "--approval-mode=yolo"),
-        (replace(PLAIN, approval_mode="always"), "--approval-mode=default"),
-        (replace(PLAIN, verbose=True), "--debug"),
-    ],
-)
-def test_options_that_are_flags(options: Options, flag: str) -> None:
-    assert flag in BACKEND.spawn(options).argv
-
-
-def test_a_flag_in_extra_takes_the_place_of_the_option() -> None:
-    extra = ("--model", "other", "--approval-mode=plan", "--debug")
-    options = replace(PLAIN, approval_mode="none", verbose=True, extra=extra)
-    assert BACKEND.spawn(options).argv == ("gemini", "--acp", "--skip-trust", *extra)
-
-
-@pytest.mark.parametrize(
-    ("options", "path", "value"),
-    [
-        (replace(PLAIN, max_retries=0), ("general", "maxAttempts"), 1),
-        (replace(PLAIN, max_turns=4), ("model", "maxSessionTurns"), 4),
-        (replace(PLAIN, allowed_tools=("glob",)), ("tools", "core"), ["glob"]),
-        (replace(PLAIN, sandbox_mode="workspace"), ("tools", "exclude"), ["run_shell_command"]),
-    ],
-)
-def test_options_that_are_settings(options: Options, path: tuple[str, str], value: object) -> None:
-    assert changes(options)[path[0]][path[1]] == value
-
-
-def test_the_limit_of_an_answer_holds_for_every_model() -> None:
-    (override,) = changes(replace(PLAIN, max_tokens=77))["modelConfigs"]["customOverrides"]
-    assert override["match"] == {"isChatModel": True}
-    assert override["modelConfig"] == {"generateContentConfig": {"maxOutputTokens": 77}}
-
-
-def test_system_prompts_are_files() -> None:
-    spawn = BACKEND.spawn(replace(PLAIN, system_prompt="be @x", append_system_prompt="and ${y}"))
-    assert spawn.files == (("system.md", "be @x"),)
-    assert ("GEMINI_SYSTEM_MD", InRun("system.md")) in spawn.environment
-    assert spawn.home is not None
-    (name, text), _ = spawn.home.files
-    assert text == "and ${y}"
-    assert " " in name, "an @import could spell it"
-    assert json.loads(spawn.home.changes)["context"] == {"fileName": ["GEMINI.md", name], "importFormat": "flat"}
-    assert not [word for word in spawn.argv if "be" in str(word)]
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (replace(PLAIN, sandbox_mode="read-only"), "sandbox_mode"),
-        (replace(PLAIN, sandbox_mode="workspace"), "sandbox_mode"),
-        (replace(PLAIN, system_prompt="list ${AvailableTools}"), "variables"),
-        (replace(PLAIN, system_prompt="use ${glob_ToolName}"), "variables"),
-        (replace(PLAIN, system_prompt="a\n\n\nb"), "blank lines"),
-        (replace(PLAIN, append_system_prompt=" a"), "blank lines"),
-    ],
-)
-def test_what_it_cannot_honour_is_told(options: Options, named: str) -> None:
-    (warning,) = BACKEND.spawn(options).warnings
-    assert named in warning
-    assert BACKEND.spawn(replace(PLAIN, system_prompt="${other}", sandbox_mode="full")).warnings == ()
-
-
-def test_equal_options_are_equal_spawns() -> None:
-    assert BACKEND.spawn(PLAIN) == BACKEND.spawn(replace(PLAIN))
-    assert BACKEND.spawn(PLAIN) != BACKEND.spawn(replace(PLAIN, max_tokens=1))
-    assert BACKEND.spawn(PLAIN).in_advance

@@ -26,7 +26,7 @@ from services.run_folder import RunFolder
 from services.settings import BackendSettings, Config, ServerSettings
 from tests.fake_cli.install import FakeClis
 from tests.fake_cli.install import seen as seen_by_program
-from tests.services.backends.test_gemini import BACKEND, PLAIN, answered, piece, say
+from tests.services.backends.gemini_lines import BACKEND, PLAIN, answered, piece, say
 from tests.services.backends.test_gemini_sessions import ECHOED, LOADED
 from tests.support.server import Server
 

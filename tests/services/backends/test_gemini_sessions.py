@@ -15,7 +15,7 @@ from services.backends.gemini.history import tidied
 from services.backends.gemini.signs import NEXT_LINE
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Progress, Thinking, TokenUsage, ToolResult, ToolUse
-from tests.services.backends.test_gemini import BACKEND, PLAIN, RECORDINGS, answered, piece, say, stdout_of, tool_call
+from tests.services.backends.gemini_lines import BACKEND, PLAIN, RECORDINGS, answered, piece, say, stdout_of, tool_call
 
 NEW = replace(PLAIN, keep_session=True)
 SESSION = "7062a55e-4267-4c21-87d4-da3d27e7b7ba"
