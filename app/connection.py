@@ -27,6 +27,9 @@ CHUNKED = re.compile(rb"^transfer-encoding:[ \t]*chunked[ \t]*\r$", re.IGNORECAS
 WATCHING = re.compile(rb"(?:GET|HEAD) /(?:health|metrics)[ ?]")
 LAST_CHUNK = b"0\r\n\r\n"
 
+BODY_IS_LOADED = "clinvk.body_is_loaded"
+"""In the environ of a request that fills one of the few places for large bodies: what gives it to the next."""
+
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -51,7 +54,7 @@ class ClientSocket(socket.socket):
 
     While it blocks, :meth:`recv` raises TimeoutError once ``read_by`` (time.monotonic) has passed, however often a few
     bytes arrive, and :meth:`sendall` raises BrokenPipeError when the client takes nothing for ``write_timeout_s``.
-    ``body_is_read`` is called when the application has the whole body of a request.  ``is_misread`` says that nobody
+    ``body_is_loaded`` is called when the application has made of a body what it needs.  ``is_misread`` says that nobody
     knows where that body ends, so that what follows it is no request.
     """
 
@@ -59,7 +62,7 @@ class ClientSocket(socket.socket):
     write_timeout_s: float = math.inf
     dropped: bool = False
     is_misread: bool = False
-    body_is_read: Callable[[], None] | None = None
+    body_is_loaded: Callable[[], None] | None = None
 
     @classmethod
     def adopt(cls, plain: socket.socket, write_timeout_s: float) -> "ClientSocket":
@@ -213,26 +216,15 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
 
 
 class _TimedBody:
-    """A request's body that says when it is read.
+    """A request's body that lets the application answer who was too slow (408), or whose chunks are none (400)."""
 
-    It lets the application answer a client that was too slow (408), or whose chunks are none (400).
-    """
-
-    def __init__(self, body: Any, length: int | None, sock: ClientSocket | None) -> None:
+    def __init__(self, body: Any, sock: ClientSocket | None) -> None:
         self._body = body
-        self._left = length
         self._sock = sock
-        self._is_read = sock.body_is_read if sock is not None else None
 
     def read(self, *size: int) -> bytes:
         with self._told():
-            data = bytes(self._body.read(*size))
-        if self._left is not None:
-            self._left -= len(data)
-        if self._is_read is not None and (not data or not size or self._left == 0):
-            self._is_read()
-            self._is_read = None
-        return data
+            return bytes(self._body.read(*size))
 
     def readline(self, *size: int) -> bytes:
         with self._told():
@@ -265,13 +257,11 @@ def telling_timeouts(application: Application) -> Application:
     """
 
     def wrapped(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        length = environ.get("CONTENT_LENGTH", "")
         sock = environ.get("gunicorn.socket")
-        environ["wsgi.input"] = _TimedBody(
-            environ["wsgi.input"],
-            int(length) if length.isdigit() else None,
-            sock if isinstance(sock, ClientSocket) else None,
-        )
+        ours = sock if isinstance(sock, ClientSocket) else None
+        environ["wsgi.input"] = _TimedBody(environ["wsgi.input"], ours)
+        if ours is not None and ours.body_is_loaded is not None:
+            environ[BODY_IS_LOADED] = ours.body_is_loaded
         return application(environ, start_response)
 
     return wrapped

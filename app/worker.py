@@ -31,7 +31,7 @@ THREADS_END_WITHIN_S = 1.0
 LINGER_S = 2.0
 LINGER_BYTES = 64 * 1024
 READING_THREADS = 12
-"""Threads that may wait for the rest of a body: fewer than there are for requests that need no run."""
+"""Threads that may wait for the rest of a body or have a large one: fewer than those for requests that need no run."""
 WATCHING_THREADS = 2
 """Threads for those who ask how the server is, and must not wait behind a thousand others for the answer."""
 
@@ -136,7 +136,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
                 return
             self._reading += 1
             conn.is_reading = True
-            conn.sock.body_is_read = partial(self.method_queue.defer, self._has_read, conn)
+            conn.sock.body_is_loaded = partial(self.method_queue.defer, self._has_loaded, conn)
         self._give_thread(conn)
 
     def _give_thread(self, conn: Connection) -> None:
@@ -144,12 +144,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         answered = pool.submit(self.handle, conn)
         answered.add_done_callback(partial(self.method_queue.defer, self.finish_request, conn))
 
-    def _has_read(self, conn: Connection) -> None:
-        """A thread waits no more for the rest of a request."""
+    def _has_loaded(self, conn: Connection) -> None:
+        """A thread waits no more for the rest of a request, and does not need its body any more."""
         if not conn.is_reading:
             return
         conn.is_reading = False
-        conn.sock.body_is_read = None
+        conn.sock.body_is_loaded = None
         self._reading -= 1
         while self._to_read and self._reading < READING_THREADS:
             following = self._to_read.popleft()
@@ -159,7 +159,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
         """A request has been answered, or given up."""
-        self._has_read(conn)
+        self._has_loaded(conn)
         super().finish_request(conn, fs)
 
     def murder_pending(self) -> None:

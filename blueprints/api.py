@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import flask_smorest
 import marshmallow as ma
-from flask import Flask, Request, Response, g
+from flask import Flask, Request, Response, g, request
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
@@ -43,6 +43,8 @@ class Parser(FlaskParser):
         """Load what a view asks for; of large bodies one at a time, once they are here."""
         with ExitStack() as stack:
             g.until_loaded = stack
+            if is_loaded := request.environ.get("clinvk.body_is_loaded"):
+                stack.callback(is_loaded)
             return super().parse(*args, **kwargs)
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:  # noqa: ARG002

@@ -158,3 +158,13 @@ def test_large_bodies_are_worked_on_one_at_a_time(monkeypatch: pytest.MonkeyPatc
         released.set()
         assert [one.result() for one in asked] == [200] * 4
     assert crowd == [1] * 4
+
+
+@pytest.mark.parametrize("prompt", ["hello", ""])
+def test_a_body_gives_its_place_to_the_next_before_the_run(prompt: str) -> None:
+    runs = FakeRuns({"claude": saying("x")})
+    started: list[int] = []
+    environ = {"clinvk.body_is_loaded": lambda: started.append(len(runs.started))}
+    client = fake_app(runs).test_client()
+    client.post("/api/v1/prompt", json={"backend": "claude", "prompt": prompt}, environ_overrides=environ)
+    assert started == [0]
