@@ -31,7 +31,10 @@ class GeminiBackend(Backend):
     extra_flags = {"--model": True, "--approval-mode": True, "--debug": False}  # noqa: RUF012 - read only, as in the base
     mode_flags = {"--approval-mode": {value: mode for mode, value in APPROVAL_MODES.items()}}  # noqa: RUF012
     tested_version = "0.61.0"
-    version_environment = {"GEMINI_CLI_HOME": "."}  # noqa: RUF012 - else it leaves files in the user's home
+    version_environment = {  # noqa: RUF012 - else it leaves files in the user's home, and starts itself a second time
+        "GEMINI_CLI_HOME": ".",
+        "GEMINI_CLI_NO_RELAUNCH": "true",
+    }
     can_resume = True
     honours = HONOURS
     takes_messages = True
