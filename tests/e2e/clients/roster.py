@@ -59,14 +59,16 @@ BACKENDS = (
     Backend("gemini", f"gemini/{clis.MODELS['gemini']}", "FAKE:404", same(404), "model"),
     Backend("custom", "custom", "FAKE:529", {"openai": 503, "anthropic": 529}, "529", is_real=False),
 )
+TWO, ONE = BACKENDS[:2], BACKENDS[:1]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A row: a client, the dialect it speaks, and what it raises by status (nothing where a command only prints).
 
-    ``start`` gets the server's address and a folder; ``statuses`` are those that it shows in place of ours.  A variant
-    of a client is tried with one backend alone.
+    ``start`` gets the server's address and a folder; ``statuses`` are those that it shows in place of ours.  The
+    official libraries are tried with all backends, those that send the same requests with two, and the variants of a
+    library with one: what a backend makes of a request does not depend on who sent it.
     """
 
     name: str
@@ -76,12 +78,7 @@ class Entry:
     statuses: Mapping[int, int] = field(default_factory=dict, hash=False)
     tells_usage: bool = True
     tells_request_id: bool = False
-    is_variant: bool = False
-
-    @property
-    def backends(self) -> tuple[Backend, ...]:
-        """Those that it is tried with."""
-        return BACKENDS[:1] if self.is_variant else BACKENDS
+    backends: tuple[Backend, ...] = BACKENDS
 
 
 def start_environment(folder: Path) -> dict[str, str]:
@@ -125,8 +122,8 @@ def start_claude_code(server: str, folder: Path) -> Client:
 
 ENTRIES = (
     Entry("openai (Python)", "openai", python("openai_python", "sync"), tells_request_id=True),
-    Entry("openai (Python), async", "openai", python("openai_python", "async"), tells_request_id=True, is_variant=True),
-    Entry("openai (Python), .stream()", "openai", python("openai_python", "helper"), is_variant=True),
+    Entry("openai (Python), async", "openai", python("openai_python", "async"), tells_request_id=True, backends=ONE),
+    Entry("openai (Python), .stream()", "openai", python("openai_python", "helper"), backends=ONE),
     Entry("openai (JavaScript)", "openai", javascript("openai_javascript"), tells_request_id=True),
     Entry("anthropic (Python)", "anthropic", python("anthropic_python", "sync"), tells_request_id=True),
     Entry(
@@ -134,22 +131,30 @@ ENTRIES = (
         "anthropic",
         python("anthropic_python", "async"),
         tells_request_id=True,
-        is_variant=True,
+        backends=ONE,
     ),
     Entry(
         "anthropic (Python), .stream()",
         "anthropic",
         python("anthropic_python", "helper"),
         tells_request_id=True,
-        is_variant=True,
+        backends=ONE,
     ),
     Entry("@anthropic-ai/sdk (JavaScript)", "anthropic", javascript("anthropic_javascript"), tells_request_id=True),
-    Entry("LangChain, langchain-openai", "openai", python("langchain", "openai")),
-    Entry("LangChain, langchain-anthropic", "anthropic", python("langchain", "anthropic")),
-    Entry("LiteLLM, openai/…", "openai", litellm("openai"), LITELLM_ERRORS),
-    Entry("LiteLLM, anthropic/…", "anthropic", litellm("anthropic"), LITELLM_ERRORS, statuses={529: 500}),
-    Entry("Vercel AI SDK, @ai-sdk/openai-compatible", "openai", javascript("ai_sdk", "openai"), AI_SDK_ERRORS),
-    Entry("Vercel AI SDK, @ai-sdk/anthropic", "anthropic", javascript("ai_sdk", "anthropic"), AI_SDK_ERRORS),
-    Entry("llm", "openai", start_llm, {}, tells_usage=False),
-    Entry("Claude Code", "anthropic", start_claude_code, {}),
+    Entry("LangChain, langchain-openai", "openai", python("langchain", "openai"), backends=TWO),
+    Entry("LangChain, langchain-anthropic", "anthropic", python("langchain", "anthropic"), backends=TWO),
+    Entry("LiteLLM, openai/…", "openai", litellm("openai"), LITELLM_ERRORS, backends=TWO),
+    Entry("LiteLLM, anthropic/…", "anthropic", litellm("anthropic"), LITELLM_ERRORS, statuses={529: 500}, backends=TWO),
+    Entry(
+        "Vercel AI SDK, @ai-sdk/openai-compatible",
+        "openai",
+        javascript("ai_sdk", "openai"),
+        AI_SDK_ERRORS,
+        backends=TWO,
+    ),
+    Entry(
+        "Vercel AI SDK, @ai-sdk/anthropic", "anthropic", javascript("ai_sdk", "anthropic"), AI_SDK_ERRORS, backends=TWO
+    ),
+    Entry("llm", "openai", start_llm, {}, tells_usage=False, backends=TWO),
+    Entry("Claude Code", "anthropic", start_claude_code, {}, backends=TWO),
 )
