@@ -4,15 +4,21 @@ Each gets a clean environment and a throw-away home; nothing in it is the user's
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support import guard
+from tests.support.server import Server
+from tests.support.waiting import wait_until
 
 BIN = Path(__file__).parent / "node_modules" / ".bin"
 NAMES = ("claude", "codex", "gemini")
 TOOLS = ("node", "rg", "timeout", "mkdir", "rm", "touch", "find", "grep", "sed", "tee", "seq", "python3")
 MODELS = {"claude": "claude-sonnet-4-5", "codex": "fake-model", "gemini": "gemini-2.5-flash"}
 """A model of each that needs no further calls to the provider."""
+
+START_S = 90.0
+"""So long the slowest of them may take to start on a machine that has much else to do."""
 
 CODEX_CONFIG = """
 model = "{model}"
@@ -72,3 +78,14 @@ def provider_environment(url: str, key: str = "dummy") -> dict[str, str]:
 def search_path(tools: Path) -> str:
     """A PATH with the real CLIs and the few tools that they and their shells need; ``tools`` is filled."""
     return f"{BIN}:{guard.minimal_bin(tools, TOOLS)}"
+
+
+def wait_until_known(server: Server, names: Sequence[str] = NAMES) -> None:
+    """Wait until the server has asked these for their versions, which it does in its own time, and is idle."""
+
+    def versions() -> list[str]:
+        backends = {entry["name"]: entry for entry in server.client.get("/api/v1/backends").json()["backends"]}
+        return [backends[name]["version"] for name in names]
+
+    wait_until(lambda: all(versions()), START_S, f"the versions of the CLIs\n{server.log}", every_s=0.1)
+    server.wait_until_idle(START_S)

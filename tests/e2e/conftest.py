@@ -1,6 +1,6 @@
 """Real command lines against a fake model server; a test here is marked ``e2e`` unless it is marked ``offline``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from tests.e2e import clis
 from tests.e2e.fake_upstream import ModelServer
 from tests.support import guard
-from tests.support.server import Server, ServerFactory
+from tests.support.server import Server, ServerFactory, merged
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -40,9 +40,14 @@ def model_server(module_model_server: ModelServer) -> ModelServer:
 
 
 @pytest.fixture(scope="module")
-def real_server(real_clis: Path, module_model_server: ModelServer, servers: ServerFactory) -> Server:
-    """A clinvk server in front of the real CLIs, shared by the tests of a module."""
-    return start_real_server(servers, module_model_server)
+def real_server(
+    real_clis: Path, module_model_server: ModelServer, servers: ServerFactory, request: pytest.FixtureRequest
+) -> Server:
+    """A clinvk server, shared by the tests of a module, in front of the real CLIs: all, or those in its ``ASKED``."""
+    names: Sequence[str] = getattr(request.module, "ASKED", clis.NAMES)
+    server = start_real_server(servers, module_model_server, names=names)
+    clis.wait_until_known(server, names)
+    return server
 
 
 @pytest.fixture
@@ -56,11 +61,19 @@ def cli_environment(real_clis: Path, model_server: ModelServer, tmp_path: Path) 
 
 
 def start_real_server(
-    servers: ServerFactory, model_server: ModelServer, config: dict[str, object] | None = None, key: str = "dummy"
+    servers: ServerFactory,
+    model_server: ModelServer,
+    config: dict[str, object] | None = None,
+    *,
+    key: str = "dummy",
+    names: Sequence[str] = clis.NAMES,
 ) -> Server:
-    """Start a server whose PATH has the real CLIs and whose CLIs ask the model server, with this provider key."""
+    """Start a server whose PATH has the real CLIs and whose CLIs ask the model server, with this provider key.
+
+    Only the CLIs of these names are enabled: a server asks each for its version, which can take as long as a prompt.
+    """
     return servers(
-        config,
+        merged({"backends": {name: {"enabled": name in names} for name in clis.NAMES}}, config or {}),
         environment=clis.provider_environment(model_server.url, key),
         path=lambda folder: clis.search_path(folder / "real-tools"),
         prepare=lambda folder: clis.prepare_home(folder / "home", model_server.url),

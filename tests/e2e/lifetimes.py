@@ -12,8 +12,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -23,7 +24,7 @@ from tests.e2e import clis
 from tests.e2e.fake_upstream import ModelServer
 from tests.support import processes
 from tests.support.client import Exchange
-from tests.support.server import Server, ServerFactory
+from tests.support.server import Server, ServerFactory, merged
 from tests.support.waiting import wait_until
 
 Phase = Literal["text", "tool"]
@@ -31,13 +32,17 @@ Ending = Literal["stream client gone", "plain client gone", "request timeout", "
 
 PHASES: tuple[Phase, ...] = get_args(Phase)
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
+DEADLY: tuple[Ending, ...] = ("server SIGTERM", "worker SIGKILL")
+"""These need a server of their own; the others can share one."""
 LIMIT_S: Mapping[Ending, float] = {ending: 5.0 if ending == "worker SIGKILL" else 2.0 for ending in ENDINGS}
 EARLY_S = 0.3
 """By so much may a run end before its time: the server's clock started a little later than the test's."""
+AHEAD_S = 1.0
+"""By so much before an end that is due the processes are looked for: it takes long to look at all there are."""
 GIVE_UP_S = 15.0
-TIMEOUT_S = 15.0
+TIMEOUT_S = 20.0
+"""Until then a CLI on a busy machine says something, or calls its tool."""
 GRACE_S = 1.0
-START_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,52 +90,51 @@ class Witness:
         return time.monotonic()
 
 
-def start_server(servers: ServerFactory, model_server: ModelServer) -> Server:
-    """A server in front of the real CLIs, which may use their tools; it knows their versions and is idle."""
+def start_server(servers: ServerFactory, model_server: ModelServer, names: Sequence[str] = clis.NAMES) -> Server:
+    """A server in front of these real CLIs, which may use their tools; it knows their versions and is idle."""
+    tools = {"claude": {"allowed_tools": ["Bash"]}}
     server = servers(
         {
             "server": {"request_timeout_secs": TIMEOUT_S, "graceful_timeout_secs": GRACE_S},
-            "backends": {"claude": {"allowed_tools": ["Bash"]}},
+            "backends": merged(tools, {name: {"enabled": name in names} for name in clis.NAMES}),
         },
         environment=clis.provider_environment(model_server.url),
         path=lambda folder: clis.search_path(folder / "real-tools"),
         prepare=lambda folder: clis.prepare_home(folder / "home", model_server.url),
     )
-    wait_until(lambda: all(versions(server)), START_S, f"the versions of the CLIs\n{server.log}")
-    server.wait_until_idle(START_S)
+    clis.wait_until_known(server, names)
     return server
 
 
-def versions(server: Server) -> list[str]:
-    """What the server has found out of the CLIs' versions: it starts them for that, in its own time."""
-    backends = {entry["name"]: entry for entry in server.client.get("/api/v1/backends").json()["backends"]}
-    return [backends[name]["version"] for name in clis.NAMES]
-
-
-def measure(cell: Cell, servers: ServerFactory) -> float:
+def measure(cell: Cell, server: Server, model_server: ModelServer) -> float:
     """Seconds from the end of a run until none of its processes lives; infinite when some stay.
 
     Less than 0 when they were gone before the end that was due (the timeout, the end of the grace).
     """
+
+    def of_run() -> set[psutil.Process]:
+        # a worker that takes a dead one's place asks the CLIs for their versions
+        return {process for process in server.of_runs() if not processes.command(process).endswith(" --version")}
+
+    model_server.clear()
     tool = f"sleep 6{random.randrange(10**6):06}"
     # A tool call after every result, because codex takes a long tool's result before the tool has ended.
     words = f'FAKE:loop FAKE:cmd="{tool}"' if cell.phase == "tool" else "FAKE:n=5000 FAKE:delay=0.05"
-    with ModelServer() as model_server:
-        server = start_server(servers, model_server)
-        exchange = ask(server, cell, f"go {words}")
-        try:
-            if cell.phase == "tool":
-                wait_until(lambda: named_sleep(tool), START_S, f"the tool of {cell}\n{server.log}")
-            else:
-                wait_until(lambda: model_server.deltas() > 3, START_S, f"the text of {cell}\n{server.log}")
-            witness = Witness(server.of_runs, tool if cell.phase == "tool" else "")
-            assert witness.seen, "no process of the run was found"
-            ended_s = end(cell.ending, server, exchange)
-            took_s = witness.gone_s(ended_s + GIVE_UP_S) - ended_s
-            for process in witness.left():
-                process.kill()
-        finally:
-            exchange.close()
+    exchange = ask(server, cell, f"go {words}")
+    try:
+        if cell.phase == "tool":
+            wait_until(lambda: named_sleep(tool), clis.START_S, f"the tool of {cell}\n{server.log}", every_s=0.05)
+        else:
+            wait_until(lambda: model_server.deltas() > 3, clis.START_S, f"the text of {cell}\n{server.log}")
+        witness = Witness(of_run, tool if cell.phase == "tool" else "")
+        assert witness.seen, "no process of the run was found"
+        ended_s = end(cell.ending, server, exchange)
+        time.sleep(max(ended_s - AHEAD_S - time.monotonic(), 0))
+        took_s = witness.gone_s(ended_s + GIVE_UP_S) - ended_s
+        for process in witness.left():
+            process.kill()
+    finally:
+        exchange.close()
     return took_s
 
 
@@ -176,19 +180,24 @@ def table(results: Mapping[Cell, float]) -> str:
 
 
 def run(cells: Iterable[Cell]) -> dict[Cell, float]:
-    """Measure cells, each with a server of its own."""
+    """Measure cells."""
     results = {}
-    with tempfile.TemporaryDirectory(prefix="clinvk-") as top:
-        for number, cell in enumerate(cells):
-            folder = Path(top) / str(number)
+    with tempfile.TemporaryDirectory(prefix="clinvk-") as top, ModelServer() as model_server:
+        numbers = count()
 
-            def new_folder(name: str, folder: Path = folder) -> Path:
-                (folder / name).mkdir(parents=True)
-                return folder / name
+        def new_folder(name: str) -> Path:
+            folder = Path(top) / f"{name}{next(numbers)}"
+            folder.mkdir()
+            return folder
 
-            with ServerFactory(new_folder) as servers:
-                results[cell] = measure(cell, servers)
-            print(f"{results[cell]:6.2f} s  {cell.cli}, mid-{cell.phase}: {cell.ending}", file=sys.stderr, flush=True)
+        with ServerFactory(new_folder) as lasting:
+            shared = start_server(lasting, model_server)
+            for cell in cells:
+                with ServerFactory(new_folder) as servers:
+                    own = start_server(servers, model_server, [cell.cli]) if cell.ending in DEADLY else None
+                    results[cell] = measure(cell, own or shared, model_server)
+                took = f"{results[cell]:6.2f} s  {cell.cli}, mid-{cell.phase}: {cell.ending}"
+                print(took, file=sys.stderr, flush=True)
     return results
 
 

@@ -18,6 +18,7 @@ from tests.support import processes
 from tests.support.server import Server, ServerFactory
 from tests.support.waiting import wait_until
 
+ASKED = ("claude",)
 SECRET = "the-safe-opens-with-7718"
 MODEL = clis.MODELS["claude"]
 
@@ -50,12 +51,8 @@ PROMPTS = (
     "#remember this",
     "-p --help",
     "--version",
-    "look at @secret.txt now",
-    "look at @{folder}/secret.txt now",
-    "@{outside} is outside",
-    "@../outside.txt is outside",
-    "@~/secret.txt is at home",
-    "mail a@secret.txt",
+    "look at @secret.txt now, at @{folder}/secret.txt and mail a@secret.txt",
+    "@{outside} is outside, @../outside.txt too, and @~/secret.txt at home",
     "  leading, trailing \r\n and odd: \u2028 \u0085 \u200b \U0001f600 \x0b  \n\n",
 )
 
@@ -217,7 +214,9 @@ def test_allowed_tools_are_all_there_is(  # noqa: PLR0917 - what it needs
     module_model_server: ModelServer,
     servers: ServerFactory,
 ) -> None:
-    server = start_real_server(servers, module_model_server, {"backends": {"claude": {"allowed_tools": allowed}}})
+    server = start_real_server(
+        servers, module_model_server, {"backends": {"claude": {"allowed_tools": allowed}}}, names=ASKED
+    )
     events = events_of(server, "hello FAKE:tool")
     assert set(model_server.turns()[0].tools) == seen
     (result,) = only(events, "tool_result")
@@ -226,14 +225,20 @@ def test_allowed_tools_are_all_there_is(  # noqa: PLR0917 - what it needs
 
 def test_every_allowed_flag_is_one_of_claudes(cli_environment: dict[str, str], tmp_path: Path) -> None:
     """A flag that claude does not know ends it before it has read anything."""
-    command = [str(clis.BIN / "claude"), "-p"]
-    values = {"--max-turns": "1", "--permission-mode": "plan", "--effort": "low", "--max-budget-usd": "1"}
-    for flag, takes_value in ClaudeBackend.extra_flags.items():
-        word = f"{flag}={values.get(flag, 'Read')}" if takes_value else flag
-        run = subprocess.run(
-            [*command, word], input=b"", cwd=tmp_path, env=cli_environment, capture_output=True, timeout=60, check=False
-        )
-        assert b"Input must be provided" in run.stderr, (word, run.stderr)
+    numbers = dict.fromkeys(("--max-turns", "--max-budget-usd"), "1")
+    values = {**numbers, "--permission-mode": "plan", "--effort": "low", "--fallback-model": "other"}
+    flags = [
+        f"{flag}={values.get(flag, 'Read')}" if value else flag for flag, value in ClaudeBackend.extra_flags.items()
+    ]
+
+    def said(*more: str) -> bytes:
+        command = [str(clis.BIN / "claude"), "-p", *flags, *more]
+        return subprocess.run(
+            command, input=b"", cwd=tmp_path, env=cli_environment, capture_output=True, timeout=60, check=False
+        ).stderr
+
+    assert b"Input must be provided" in said(), flags
+    assert b"unknown option" in said("--no-such-flag")
 
 
 # ---------------------------------------------------------------------- failures
@@ -242,7 +247,7 @@ def test_every_allowed_flag_is_one_of_claudes(cli_environment: dict[str, str], t
 def test_a_login_that_is_missing(
     real_clis: Path, module_model_server: ModelServer, model_server: ModelServer, servers: ServerFactory
 ) -> None:
-    server = start_real_server(servers, module_model_server, key="")
+    server = start_real_server(servers, module_model_server, key="", names=ASKED)
     answer = server.client.prompt("hello").json()
     assert answer["error_code"] == "backend_auth_failed"
     assert "run `claude` and log in" in answer["error"]

@@ -21,6 +21,7 @@ from tests.support import guard
 from tests.support.files import below
 from tests.support.server import Server
 
+ASKED = ("claude",)
 MODEL = clis.MODELS["claude"]
 SECRET = "the-safe-opens-with-7718"
 ASK = Prompt("claude", "hello", model=MODEL, system_prompt="Be brief.", chat=True, as_model=True, ephemeral=True)

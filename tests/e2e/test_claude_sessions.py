@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.support.files import below
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
+ASKED = ("claude",)
 begun, continued, prompts_seen = CLAUDE.begun, CLAUDE.continued, CLAUDE.prompts_seen
 SHELL: Mapping[str, Any] = {"extra": ["--allowed-tools=Bash"]}
 
@@ -64,15 +65,18 @@ def test_usage_cost_and_turns_are_those_of_the_run(real_server: Server, model_se
     assert session["turn_count"] == 3
 
 
-@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize("prompts", [PROMPTS[::2], PROMPTS[1::2]], ids=["even", "odd"])
 def test_a_prompt_is_text_in_a_session_too(
-    prompt: str, real_server: Server, model_server: ModelServer, project: Path
+    prompts: Sequence[str], real_server: Server, model_server: ModelServer, project: Path
 ) -> None:
-    prompt = prompt.replace("{folder}", str(project)).replace("{outside}", str(project.parent / "outside.txt"))
     session_id = begun(real_server, "hello", workdir=str(project))
-    continued(real_server, session_id, prompt)
-    assert prompts_seen(model_server) == ["hello", "\n" + prompt if prompt.startswith("/") else prompt]
-    assert SECRET.encode() not in model_server.asked()[-1].body
+    told = ["hello"]
+    for text in prompts:
+        prompt = text.replace("{folder}", str(project)).replace("{outside}", str(project.parent / "outside.txt"))
+        continued(real_server, session_id, prompt)
+        told.append("\n" + prompt if prompt.startswith("/") else prompt)
+        assert prompts_seen(model_server) == told
+        assert SECRET.encode() not in model_server.asked()[-1].body
 
 
 def test_a_system_prompt_is_that_of_its_turn(real_server: Server, model_server: ModelServer) -> None:

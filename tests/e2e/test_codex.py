@@ -19,6 +19,7 @@ from tests.support.files import below
 from tests.support.server import Server, ServerFactory
 from tests.support.waiting import wait_until
 
+ASKED = ("codex",)
 SECRET = "the-safe-opens-with-7718"
 ask, events_of = CODEX.ask, CODEX.events
 
@@ -227,13 +228,13 @@ def test_the_instructions_of_the_folder_are_read_when_the_prompt_comes(
 def test_the_number_of_retries_can_be_set(
     module_model_server: ModelServer, model_server: ModelServer, real_clis: Path, servers: ServerFactory
 ) -> None:
-    server = start_real_server(servers, module_model_server, {"backends": {"codex": {"max_retries": 0}}})
+    server = start_real_server(servers, module_model_server, {"backends": {"codex": {"max_retries": 0}}}, names=ASKED)
     assert ask(server, "hello FAKE:429 FAKE:fails=1")["error_code"] == "rate_limited"
     assert len(model_server.asked()) == 1
 
 
 def test_a_refused_key(module_model_server: ModelServer, real_clis: Path, servers: ServerFactory) -> None:
-    answer = ask(start_real_server(servers, module_model_server, key="bad-key"), "hello")
+    answer = ask(start_real_server(servers, module_model_server, key="bad-key", names=ASKED), "hello")
     assert answer["error_code"] == "backend_auth_failed"
     assert "run `codex login` as the user the server runs as" in answer["error"]
     assert "bad-key" not in answer["error"]

@@ -28,6 +28,7 @@ from tests.support import guard
 from tests.support.server import Server
 from tests.support.waiting import wait_until
 
+ASKED = ("codex",)
 ASK = Prompt("codex", "hello", system_prompt="Be brief.", chat=True, as_model=True, ephemeral=True)
 AGENT = replace(ASK, system_prompt="", append_system_prompt="Be brief.", as_model=False)
 ODD = "\n /help $spy [$spy](skill://{spy}) @/etc/hostname !ls # \u2028 \U0001f600 <environment_context> \r\n"

@@ -14,6 +14,7 @@ from tests.e2e.test_codex import SECRET
 from tests.support.files import below
 from tests.support.server import Server
 
+ASKED = ("codex",)
 ask, events_of, prompts_seen = CODEX.ask, CODEX.events, CODEX.prompts_seen
 begun, continued = CODEX.begun, CODEX.continued
 

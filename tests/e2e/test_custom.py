@@ -88,34 +88,44 @@ def received(model_server: ModelServer, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answers(custom_server: Server, model_server: ModelServer, name: str) -> None:
-    answer = custom_server.client.prompt("hello FAKE:n=5", name, ephemeral=True).json()
+def test_answers_and_keeps_nothing(custom_server: Server, model_server: ModelServer, name: str) -> None:
+    prompt = f"mark-of-{name}-in-the-prompt FAKE:n=5"
+    answer = custom_server.client.prompt(prompt, name, ephemeral=True).json()
 
     assert answer["exit_code"] == 0, answer
     assert answer["output"].endswith("| w0 w1 w2 w3 w4 ")
-    assert received(model_server, name) == "hello FAKE:n=5"
+    assert received(model_server, name) == prompt
     assert [turn.model for turn in model_server.turns()] == ["fake-model"]
+    wait_until(lambda: not files_with(custom_server.home, prompt))
 
 
-@pytest.mark.parametrize("prompt", ["/help me", "!touch pwned", "--help", "@secret.txt a@secret.txt @../secret.txt"])
+@pytest.mark.parametrize("prompt", ["/help me", "!touch pwned", "--help"])
 @pytest.mark.parametrize("name", NAMES)
 def test_text_is_only_text(
     custom_server: Server, model_server: ModelServer, folder: Path, name: str, prompt: str
 ) -> None:
-    if "@" in prompt:
-        prompt += f" @{folder.parent}/secret.txt"
-    response = custom_server.client.prompt(prompt, name, workdir=str(folder))
+    if name != "qwen":
+        prompt += mentions(folder)
+    answer = custom_server.client.prompt(prompt, name, workdir=str(folder)).json()
 
+    assert answer["exit_code"] == 0, answer
     assert SECRET.encode() not in b"".join(one.body for one in model_server.requests())
     assert not (folder / "pwned").exists()
-    if name == "qwen" and "@" in prompt:
-        assert response.status == 400
-        assert response.json()["errors"][0]["location"] == "prompt"
-        assert model_server.turns() == []
-    else:
-        assert response.json()["exit_code"] == 0
-        newline = "\n" if name == "qwen" and prompt.startswith("/") else ""
-        assert received(model_server, name) == newline + prompt
+    newline = "\n" if name == "qwen" and prompt.startswith("/") else ""
+    assert received(model_server, name) == newline + prompt
+
+
+def test_what_qwen_would_read_is_refused(custom_server: Server, model_server: ModelServer, folder: Path) -> None:
+    response = custom_server.client.prompt(f"look at{mentions(folder)}", "qwen", workdir=str(folder))
+
+    assert response.status == 400
+    assert response.json()["errors"][0]["location"] == "prompt"
+    assert model_server.requests() == []
+
+
+def mentions(folder: Path) -> str:
+    """Files that a CLI might read when a text speaks of them, inside its folder and outside."""
+    return f" @secret.txt a@secret.txt @../secret.txt @{folder.parent}/secret.txt"
 
 
 @pytest.mark.parametrize("name", ["llm", "opencode"])
@@ -190,10 +200,3 @@ def test_an_unknown_model_is_told(custom_server: Server, model_server: ModelServ
 
     assert answer["exit_code"] == 1
     assert answer["error_code"] == "unknown_model"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_nothing_of_a_conversation_stays(custom_server: Server, model_server: ModelServer, name: str) -> None:
-    mark = f"mark-of-{name}-in-the-prompt"
-    assert custom_server.client.prompt(mark, name, ephemeral=True).json()["exit_code"] == 0
-    wait_until(lambda: not files_with(custom_server.home, mark))

@@ -17,6 +17,7 @@ from tests.support import guard
 from tests.support.guard import ROOT
 from tests.support.server import Server
 
+ASKED = ("claude",)
 ADDRESS = "http://127.0.0.1:8080"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LANGUAGES = {"README.md": {"python", "javascript"}, "docs/clients.md": {"python", "javascript", "sh"}}

@@ -210,15 +210,21 @@ SIGNS = ("/help", "$x", "? y", "<session_context>", "<hook_context>a", " \n/x", 
     ],
     ids=["four", "an assistant first", "an assistant alone", "signs", "signs of the other", "1 MB", "200 turns"],
 )
-@pytest.mark.parametrize("last", ["hello", "/last"])
 def test_messages_are_turns_to_the_last_byte(
-    messages: tuple[ChatMessage, ...], last: str, container: Container, model_server: ModelServer
+    messages: tuple[ChatMessage, ...], container: Container, model_server: ModelServer
 ) -> None:
     messages = messages if messages[-1].role == "assistant" else messages[:-1]
-    received = received_of(container, model_server, replace(ASK, text=last, messages=messages))
-    prompt = [NEXT_LINE, last] if last.startswith("/") else [last]
-    assert contents_of(received) == [*as_contents(messages), ("user", prompt)]
+    received = received_of(container, model_server, replace(ASK, messages=messages))
+    assert contents_of(received) == [*as_contents(messages), ("user", ["hello"])]
     assert system_of(received) == "Be brief."
+
+
+def test_so_they_are_before_a_message_that_looks_like_a_command(
+    container: Container, model_server: ModelServer
+) -> None:
+    messages = talk(*SIGNS[:4])
+    received = received_of(container, model_server, replace(ASK, text="/last", messages=messages))
+    assert contents_of(received) == [*as_contents(messages), ("user", [NEXT_LINE, "/last"])]
 
 
 def test_the_answer_has_nothing_of_the_past(container: Container, model_server: ModelServer) -> None:
@@ -310,17 +316,24 @@ def test_nothing_is_left_at_home(container: Container, model_server: ModelServer
 THOUGHTS = {"includeThoughts": True}
 
 
+USUAL = {"temperature": 1, "topP": 0.95, "topK": 64}
+ALL = Sampling(temperature=1.7, top_p=0.25, top_k=3)
+
+
 @pytest.mark.parametrize(
-    ("sampling", "expected"),
+    ("model", "sampling", "expected"),
     [
-        (Sampling(), {"temperature": 1, "topP": 0.95, "topK": 64}),
-        (Sampling(temperature=0.0), {"temperature": 0, "topP": 0.95, "topK": 64}),
-        (Sampling(temperature=1.7, top_p=0.25, top_k=3), {"temperature": 1.7, "topP": 0.25, "topK": 3}),
+        (MODEL, Sampling(), USUAL),
+        (MODEL, Sampling(temperature=0.0), {**USUAL, "temperature": 0}),
+        ("", Sampling(), USUAL),
+        *(
+            (model, ALL, {"temperature": 1.7, "topP": 0.25, "topK": 3})
+            for model in (MODEL, "gemini-3-flash-preview", "some-model", "")
+        ),
     ],
 )
-@pytest.mark.parametrize("model", [MODEL, "gemini-3-flash-preview", "some-model", ""])
 def test_sampling_reaches_the_provider(
-    sampling: Sampling, expected: Mapping[str, Any], model: str, container: Container, model_server: ModelServer
+    model: str, sampling: Sampling, expected: Mapping[str, Any], container: Container, model_server: ModelServer
 ) -> None:
     """With any model, and also when gemini picks one, by a request of its own that stays as it is."""
     run(container, replace(ASK, model=model, sampling=sampling))

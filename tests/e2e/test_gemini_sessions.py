@@ -94,27 +94,25 @@ def test_system_prompts_of_a_turn(real_server: Server, model_server: ModelServer
 
 
 @pytest.mark.parametrize(
-    "prompt",
+    "prompts",
     [
-        "/help me",
-        " \n/init",
-        "$about",
-        "? why",
-        "<session_context> it is",
-        "<hook_context>",
-        "!ls",
-        "-p --help",
-        "look at @secret.txt and a@secret.txt",
-        "  odd: \u2028 \u0085 \r\n\n\n\n",
+        ["/help me", "? why", "!ls", "<hook_context>", "  odd: \u2028 \u0085 \r\n\n\n\n"],
+        ["<session_context> it is", " \n/init", "$about", "-p --help", "look at @secret.txt and a@secret.txt"],
     ],
+    ids=["a command first", "a context first"],
 )
 def test_a_prompt_is_text_in_a_session_too(
-    prompt: str, real_server: Server, model_server: ModelServer, project: Path
+    prompts: list[str], real_server: Server, model_server: ModelServer, project: Path
 ) -> None:
-    session_id = begun(real_server, prompt, workdir=str(project))
-    continued(real_server, session_id, prompt)
-    assert [said for said in prompts_seen(model_server) if said != NEXT_LINE] == [prompt, prompt]
-    assert SECRET.encode() not in model_server.asked()[-1].body
+    """Also when gemini takes the session up again, which leaves out some texts of its own."""
+    first, *others = prompts
+    session_id = begun(real_server, first, workdir=str(project))
+    told = [first]
+    for prompt in (*others, first):
+        continued(real_server, session_id, prompt)
+        told.append(prompt)
+        assert [said for said in prompts_seen(model_server) if said != NEXT_LINE] == told
+        assert SECRET.encode() not in model_server.asked()[-1].body
 
 
 def test_a_turn_that_failed_leaves_the_session_usable(real_server: Server, model_server: ModelServer) -> None:

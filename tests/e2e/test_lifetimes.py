@@ -7,13 +7,33 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import lifetimes
+from tests.e2e.fake_upstream import ModelServer
 from tests.support import processes
-from tests.support.server import ServerFactory
+from tests.support.server import Server, ServerFactory
+
+
+@pytest.fixture(scope="module")
+def lasting_server(real_clis: Path, servers: ServerFactory, module_model_server: ModelServer) -> Server:
+    """The server for those endings that it survives."""
+    return lifetimes.start_server(servers, module_model_server)
+
+
+@pytest.fixture
+def place(
+    cell: lifetimes.Cell, start_server: ServerFactory, module_model_server: ModelServer, request: pytest.FixtureRequest
+) -> Server:
+    """A server for a cell."""
+    if cell.ending in lifetimes.DEADLY:
+        return lifetimes.start_server(start_server, module_model_server, [cell.cli])
+    shared: Server = request.getfixturevalue("lasting_server")
+    return shared
 
 
 @pytest.mark.parametrize("cell", lifetimes.CELLS, ids=lambda cell: f"{cell.cli}-{cell.phase}-{cell.ending}")
-def test_nothing_outlives_a_run(cell: lifetimes.Cell, real_clis: Path, start_server: ServerFactory) -> None:
-    took_s = lifetimes.measure(cell, start_server)
+def test_nothing_outlives_a_run(
+    cell: lifetimes.Cell, real_clis: Path, place: Server, module_model_server: ModelServer
+) -> None:
+    took_s = lifetimes.measure(cell, place, module_model_server)
 
     assert cell.allows(took_s), f"{took_s:.2f} s"
 

@@ -23,8 +23,9 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def prompts(project: Path) -> list[str]:
-    return [f"look at @secret.txt, a@secret.txt and @{project.parent}/outside.txt", "/help @../outside.txt"]
+def prompt(project: Path, *, streamed: bool) -> str:
+    """A text that would read files, or one that would be a command."""
+    return "/help @../outside.txt" if streamed else f"look at @secret.txt, a@secret.txt, @{project.parent}/outside.txt"
 
 
 def parallel(backend: str, text: str, workdir: str) -> dict[str, Any]:
@@ -45,13 +46,13 @@ def compare(backend: str, text: str, workdir: str) -> dict[str, Any]:
 def test_a_prompt_is_text_on_every_route(  # noqa: PLR0917 - what it needs
     backend: str, body: Any, streamed: dict[str, str], real_server: Server, model_server: ModelServer, project: Path
 ) -> None:
-    for text in prompts(project):
-        model_server.clear()
-        path = f"/api/v1/{body.__name__}"
-        with real_server.client.send("POST", path, body(backend, text, str(project)) | streamed) as exchange:
-            answer = b"".join(piece.data for piece in exchange.pieces())
-            assert exchange.status == 200, answer
-        assert b'"exit_code":0' in answer, answer
-        assert model_server.turns()[-1].prompt.lstrip("\n\u0085") == text
-        for received in model_server.asked():
-            assert SECRET.encode() not in received.body
+    text = prompt(project, streamed=bool(streamed))
+    path = f"/api/v1/{body.__name__}"
+    with real_server.client.send("POST", path, body(backend, text, str(project)) | streamed) as exchange:
+        answer = b"".join(piece.data for piece in exchange.pieces())
+        assert exchange.status == 200, answer
+    assert b'"exit_code":0' in answer, answer
+    (received,) = model_server.asked()
+    assert received.turn is not None
+    assert received.turn.prompt.lstrip("\n\u0085") == text
+    assert SECRET.encode() not in received.body

@@ -1,14 +1,18 @@
 """The real CLIs cut short by a stop sequence, as Anthropic's SDK asks for it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from anthropic import Anthropic
-from anthropic.types import TextBlock
 
 from tests.e2e import clis
 from tests.e2e.fake_upstream import ModelServer
+from tests.support.later import Later
 from tests.support.server import Server
+
+if TYPE_CHECKING:
+    import anthropic
+else:
+    anthropic = Later("anthropic")
 
 pytestmark = pytest.mark.e2e
 DELTAS = 200
@@ -26,8 +30,7 @@ def test_a_stop_sequence_ends_answer_and_run(
         "messages": [{"role": "user", "content": f"FAKE:n={DELTAS} FAKE:delay=0.1"}],
         "stop_sequences": ["w3 w4", "w5"],
     }
-    real_server.wait_until_idle(30)  # a server that has just started asks the CLIs for their versions
-    with Anthropic(base_url=f"http://127.0.0.1:{real_server.port}/anthropic/v1", api_key="none") as client:
+    with anthropic.Anthropic(base_url=f"http://127.0.0.1:{real_server.port}/anthropic/v1", api_key="none") as client:
         if stream:
             with client.messages.stream(**asked) as events:
                 answer = events.get_final_message()
@@ -35,7 +38,7 @@ def test_a_stop_sequence_ends_answer_and_run(
             answer = client.messages.create(**asked)
     assert model_server.deltas() < DELTAS, "the answer is there before the model has said all of its own"
     (block,) = answer.content
-    assert isinstance(block, TextBlock)
+    assert isinstance(block, anthropic.types.TextBlock)
     assert block.text.endswith("w0 w1 w2 ")
     assert (answer.stop_reason, answer.stop_sequence) == ("stop_sequence", "w3 w4")
     assert answer.usage.input_tokens > 0

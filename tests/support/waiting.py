@@ -9,12 +9,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(check: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
+def wait_until(check: Callable[[], T], timeout_s: float = 10.0, what: str = "", *, every_s: float = 0.01) -> T:
     """Call ``check`` until it returns something true, and return that; AssertionError after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not (result := check()):
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what or check}"
-        time.sleep(0.01)
+        time.sleep(every_s)
     return result
 
 

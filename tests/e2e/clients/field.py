@@ -11,10 +11,8 @@ from tests.e2e.clients.talking import Client
 from tests.e2e.fake_upstream import ModelServer
 from tests.fake_cli.install import FakeClis
 from tests.support.server import Server, ServerFactory
-from tests.support.waiting import wait_until
 
 KEY = "key-of-the-clients"
-START_S = 60.0
 OPTIONS = {"model": ["--model", "{value}"], "system_prompt": ["--system={value}"]}
 CONFIG = {"backends": {"custom": {"command": ["custom"], "option_args": OPTIONS}}}
 
@@ -81,8 +79,7 @@ def start_real(servers: ServerFactory, model_server: ModelServer) -> Server:
         prepare=lambda folder: clis.prepare_home(folder / "home", model_server.url),
         headers={"X-Api-Key": KEY},
     )
-    wait_until(lambda: all(versions(server)), START_S, f"the versions of the CLIs\n{server.log}")
-    server.wait_until_idle(START_S)
+    clis.wait_until_known(server)
     return server
 
 
@@ -93,9 +90,3 @@ def start_fake(servers: ServerFactory) -> Server:
         FakeClis(folder / "clis").install("custom", dialect="plain")
 
     return servers(CONFIG, environment={"CLINVK_API_KEYS": KEY}, prepare=prepare, headers={"X-Api-Key": KEY})
-
-
-def versions(server: Server) -> list[str]:
-    """What the server has found out of the CLIs' versions: it starts them for that, in its own time."""
-    backends = {entry["name"]: entry for entry in server.client.get("/api/v1/backends").json()["backends"]}
-    return [backends[name]["version"] for name in clis.NAMES]
