@@ -1,22 +1,19 @@
 """The commands and programs of docs/api.md, run as they are typed against a server with the fake CLIs."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.guard import REAL_PATH, ROOT, clean_environment, minimal_bin
+from tests.support.guard import ROOT, clean_environment, minimal_bin
 from tests.support.server import Server
 
 ADDRESS = "http://127.0.0.1:8080"
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE | re.DOTALL)
 SNIPPETS: list[tuple[str, str]] = [(language, block) for language, block in BLOCKS if ADDRESS in block]
 RUN = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-Werror", "-c"]}
-
-pytestmark = pytest.mark.skipif(not shutil.which("curl", path=REAL_PATH), reason="docs/api.md speaks to curl")
 
 
 def test_there_are_some_of_both() -> None:
