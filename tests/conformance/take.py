@@ -1,6 +1,7 @@
 """Take the schemas that are checked here from OpenAI's published document: ``python -m tests.conformance.take FILE``.
 
-What is only for readers (descriptions, examples, links to pages) is left out; all else stays as it is published.
+What is only for readers (descriptions, examples, links to pages) or for tools (``x-``) is left out; all else stays as
+it is published.
 """
 
 import json
