@@ -108,3 +108,11 @@ def choice(values: tuple[str, ...], description: str) -> fields.String:
 def flag(description: str) -> Flag:
     """Off unless switched on."""
     return Flag(load_default=False, metadata=about(description))
+
+
+class DialectSchema(ma.Schema):
+    """What is at the address of a dialect."""
+
+    name = fields.String(metadata=about("Always `clinvk`."))
+    description = fields.String(metadata=about("The API that is spoken here."))
+    models = fields.String(metadata=about("Where its models are listed."))

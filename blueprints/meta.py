@@ -55,7 +55,21 @@ class HealthSchema(ma.Schema):
     runs = fields.Nested(RunsHealthSchema)
 
 
+class IndexSchema(ma.Schema):
+    """What this is."""
+
+    name = fields.String(metadata={"description": "Always `clinvk`."})
+    version = fields.String(metadata={"description": "Its version."})
+    description = fields.String(metadata={"description": "What it does."})
+    apis = fields.Dict(
+        keys=fields.String(), values=fields.String(), metadata={"description": "Where each dialect is spoken."}
+    )
+    openapi = fields.String(metadata={"description": "Where this document is."})
+    health = fields.String(metadata={"description": "Where to ask how the server is."})
+
+
 @blueprint.route("/")
+@blueprint.response(200, IndexSchema)
 def index() -> Response:
     """Say what this is."""
     return jsonify(

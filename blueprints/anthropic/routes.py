@@ -30,6 +30,7 @@ from blueprints.anthropic.schemas import (
 from blueprints.anthropic.translate import StreamWriter, content, message, message_id
 from blueprints.api import Blueprint
 from blueprints.context import services
+from blueprints.fields import DialectSchema
 from services.errors import ClinvkError, ErrorCode
 from services.estimate import tokens_of_messages
 from services.events import Done, Event
@@ -50,6 +51,7 @@ DEFAULT_BACKEND = "claude"
 
 
 @blueprint.route("")
+@blueprint.response(200, DialectSchema)
 def about_here() -> Response:
     """Say what is here; clients probe it with HEAD."""
     return jsonify(name="clinvk", description="Anthropic's Messages API.", models="/anthropic/v1/models")

@@ -7,6 +7,7 @@ from flask import Response, jsonify
 from blueprints import chat, sse
 from blueprints.api import Blueprint
 from blueprints.context import services
+from blueprints.fields import DialectSchema
 from blueprints.openai.answers import ChunkSchema, CompletionSchema, OpenAIModelSchema, OpenAIModelsSchema
 from blueprints.openai.errors import OpenAIErrorSchema
 from blueprints.openai.schemas import ChatRequest, ChatSchema
@@ -27,6 +28,7 @@ CREATED = 1_735_689_600
 
 
 @blueprint.route("")
+@blueprint.response(200, DialectSchema)
 def about_here() -> Response:
     """Say what is here; clients probe it with HEAD."""
     return jsonify(name="clinvk", description="OpenAI's Chat Completions API.", models="/openai/v1/models")

@@ -26,6 +26,13 @@ def test_every_route_is_in_it(document: Any) -> None:
     assert set(document["paths"]) == routes - {"/openapi.json"}
 
 
+def test_every_route_says_what_it_answers(document: Any) -> None:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method in {"get", "post", "delete"}:
+                assert any(status.startswith("2") for status in operation["responses"]), f"{method} {path}"
+
+
 def test_every_field_says_what_it_is(document: Any) -> None:
     for name, schema in document["components"]["schemas"].items():
         for field, its in schema.get("properties", {}).items():
