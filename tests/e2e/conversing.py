@@ -1,13 +1,16 @@
 """Talk with the real CLIs through a real server, and read what their models were asked."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.container import Container, create_container
+from services.settings import BackendSettings, Config, ServerSettings
 from tests.e2e import clis
 from tests.e2e.fake_upstream import ModelServer, Received
+from tests.support import guard
 from tests.support.client import Exchange
 from tests.support.files import below
 from tests.support.server import Server
@@ -58,6 +61,22 @@ class Cli:
     def prompts_seen(self, model_server: ModelServer) -> list[str]:
         """The prompts of the conversation that the model was asked last."""
         return self.prompts(model_server.asked()[-1])
+
+
+@contextmanager
+def services_alone(backend: str, home: Path, model_server: ModelServer, tools: Path) -> Iterator[Container]:
+    """The services of a server, without the server, in front of this CLI alone; ``tools`` is an empty folder."""
+    environment = {
+        **guard.clean_environment(home, clis.search_path(tools)),
+        **clis.provider_environment(model_server.url),
+    }
+    backends = {name: BackendSettings(enabled=name == backend) for name in clis.NAMES}
+    server = ServerSettings(max_concurrent_runs=4, blocked_workdir_prefixes=())
+    container = create_container(Config(home / ".clinvk", backends=backends, server=server), "test", environment)
+    try:
+        yield container
+    finally:
+        container.close()
 
 
 def forked(server: Server, session_id: str) -> str:

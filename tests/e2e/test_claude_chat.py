@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from services.chat import ChatMessage, Sampling
-from services.container import Container, create_container
+from services.container import Container
 from services.events import Done, Failed, Message, Thinking
 from services.prompts import Prompt
 from services.run import Result
-from services.settings import BackendSettings, Config, ServerSettings
 from tests.e2e import clis
+from tests.e2e.conversing import services_alone
 from tests.e2e.fake_upstream import ModelServer, Received
-from tests.support import guard
 from tests.support.files import below
 from tests.support.server import Server
 
@@ -49,16 +48,8 @@ def folder(tmp_path: Path, home: Path) -> Path:
 def container(
     real_clis: Path, home: Path, module_model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Container]:
-    """The services of a server, without the server."""
-    environment = {
-        **guard.clean_environment(home, clis.search_path(tmp_path_factory.mktemp("tools"))),
-        **clis.provider_environment(module_model_server.url),
-    }
-    backends = {name: BackendSettings(enabled=name == "claude") for name in clis.NAMES}
-    server = ServerSettings(max_concurrent_runs=4, blocked_workdir_prefixes=())
-    container = create_container(Config(home / ".clinvk", backends=backends, server=server), "test", environment)
-    yield container
-    container.close()
+    with services_alone("claude", home, module_model_server, tmp_path_factory.mktemp("tools")) as container:
+        yield container
 
 
 def furnish(folder: Path, acted: Path) -> None:
@@ -183,7 +174,7 @@ def test_without_a_system_prompt_there_is_a_neutral_one(container: Container, mo
     assert system_of(received)[2:] == ["You are a helpful assistant."]
 
 
-@pytest.mark.parametrize("text", ["/help @secret.txt !ls #x -p", ODD, "x" * 1_000_000])
+@pytest.mark.parametrize("text", ["/help @secret.txt !ls #x -p", ODD + "x" * 1_000_000 + ODD])
 def test_a_system_prompt_is_text(text: str, container: Container, model_server: ModelServer, folder: Path) -> None:
     prompt = replace(ASK, system_prompt=text, workdir=str(folder))
     received = received_of(container, model_server, prompt)

@@ -12,17 +12,16 @@ import pytest
 from services.backends.codex.backend import MAX_PROMPT_CHARS
 from services.backends.codex.model import HOME
 from services.chat import ChatMessage, Sampling
-from services.container import Container, create_container
+from services.container import Container
 from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Failed
 from services.planning import NEUTRAL
 from services.private_home import furnish
 from services.prompts import Prompt
 from services.run import Result
-from services.settings import BackendSettings, Config, ServerSettings
 from tests.e2e import clis
 from tests.e2e.codex_user import SECRET, acted, make_home
-from tests.e2e.conversing import files_with
+from tests.e2e.conversing import files_with, services_alone
 from tests.e2e.fake_upstream import ModelServer, Received
 from tests.support import guard
 from tests.support.server import Server
@@ -48,17 +47,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, real_clis: Path, module_model
 def container(
     real_clis: Path, home: Path, module_model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Container]:
-    """The services of a server, without the server."""
-    backends = {name: BackendSettings(enabled=name == "codex") for name in clis.NAMES}
-    server = ServerSettings(max_concurrent_runs=4, blocked_workdir_prefixes=())
-    config = Config(home / ".clinvk", backends=backends, server=server)
-    environment = {
-        **guard.clean_environment(home, clis.search_path(tmp_path_factory.mktemp("tools"))),
-        **clis.provider_environment(module_model_server.url),
-    }
-    container = create_container(config, "test", environment)
-    yield container
-    container.close()
+    with services_alone("codex", home, module_model_server, tmp_path_factory.mktemp("tools")) as container:
+        yield container
 
 
 # ---------------------------------------------------------------------- asking
