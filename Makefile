@@ -10,7 +10,7 @@ MINUTES ?= 30
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test e2e check bench soak clean
+.PHONY: help install serve test e2e check bench soak fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ bench: install  ## the table of figures; results are kept in bench/results/
 
 soak: install  ## mixed load for MINUTES, and what it leaves
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+fuzz: install  ## requests made up from the API document, for MINUTES, every answer checked
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 clean:  ## remove what the other commands made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info tests/e2e/node_modules tests/e2e/litellm/.venv
