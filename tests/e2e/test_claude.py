@@ -88,10 +88,8 @@ def test_without_the_guard_the_file_would_be_read(
 
 
 @pytest.mark.parametrize("field", ["system_prompt", "append_system_prompt"])
-@pytest.mark.parametrize("text", ["/help @/etc/hostname @../outside.txt @~/secret.txt -x !y", "x" * 1_000_000])
-def test_a_system_prompt_is_text(
-    field: str, text: str, real_server: Server, model_server: ModelServer, project: Path
-) -> None:
+def test_a_system_prompt_is_text(field: str, real_server: Server, model_server: ModelServer, project: Path) -> None:
+    text = "/help @/etc/hostname @../outside.txt @~/secret.txt -x !y" + "x" * 1_000_000
     real_server.client.prompt("hello", workdir=str(project), **{field: text})
     (received,) = model_server.asked()
     (system,) = [part for part in system_of(received) if text in part]

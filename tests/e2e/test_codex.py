@@ -83,10 +83,8 @@ def test_as_input_of_a_turn_the_name_of_a_skill_would_add_a_text(
     assert any("<name>skill-creator</name>" in text for text in texts_of(model_server.asked()[-1]))
 
 
-@pytest.mark.parametrize(
-    "text", ["/help @/etc/hostname @../outside.txt @~/secret.txt $skill-creator -x !y", "x" * 1_000_000]
-)
-def test_system_prompts_are_text(text: str, real_server: Server, model_server: ModelServer, project: Path) -> None:
+def test_system_prompts_are_text(real_server: Server, model_server: ModelServer, project: Path) -> None:
+    text = "/help @/etc/hostname @../outside.txt @~/secret.txt $skill-creator -x !y" + "x" * 1_000_000
     ask(real_server, "hello", workdir=str(project), system_prompt=text, append_system_prompt=f"and {text}")
     (received,) = model_server.asked()
     assert texts_of(received, "developer")[:2] == [text, f"and {text}"]

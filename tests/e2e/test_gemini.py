@@ -97,17 +97,9 @@ def test_in_its_text_mode_the_file_would_be_read(
 
 
 @pytest.mark.parametrize("field", ["system_prompt", "append_system_prompt"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "/help @/etc/hosts @secret.txt @./secret.txt @../outside.txt @~/secret.txt @../settings.json -x ${VAR} $1",
-        "x" * 1_000_000,
-    ],
-    ids=["odd", "big"],
-)
-def test_a_system_prompt_is_text(
-    field: str, text: str, real_server: Server, model_server: ModelServer, project: Path
-) -> None:
+def test_a_system_prompt_is_text(field: str, real_server: Server, model_server: ModelServer, project: Path) -> None:
+    text = "/help @/etc/hosts @secret.txt @./secret.txt @../outside.txt @~/secret.txt @../settings.json -x ${VAR} $1"
+    text += "x" * 1_000_000
     ask(real_server, "hello", workdir=str(project), **{field: text})
     (received,) = model_server.asked()
     assert text in system_of(received)

@@ -42,13 +42,16 @@ def test_the_model_sees_the_turns_before_as_turns(real_server: Server, model_ser
     first = ask(real_server, "one FAKE:n=1")
     ask(real_server, "something else", ephemeral=True)
     second = continued(real_server, first["session_id"], "two FAKE:n=2")
-    continued(real_server, first["session_id"], "three")
+    third = continued(real_server, first["session_id"], "three " * 200)
+    usage = third["token_usage"]
+    assert usage["input_tokens"] == model_server.turns()[-1].input_tokens, "of the turn alone"
+    assert usage["output_tokens"] == len(third["output"]) // 4
     assert turns_of(model_server) == [
         ("user", "one FAKE:n=1"),
         ("model", first["output"].strip()),
         ("user", "two FAKE:n=2"),
         ("model", second["output"].strip()),
-        ("user", "three"),
+        ("user", "three " * 200),
     ]
 
 
@@ -74,14 +77,6 @@ def test_a_long_past_is_no_part_of_the_answer(real_server: Server, model_server:
     assert said.startswith("fake turn=3 ")
     assert said.count("fake turn=") == 1
     assert len(prompts_seen(model_server)) == 3
-
-
-def test_usage_is_that_of_the_turn(real_server: Server, model_server: ModelServer) -> None:
-    session_id = begun(real_server, "one " * 200)
-    answer = continued(real_server, session_id, "two FAKE:n=1")
-    turn = model_server.turns()[-1]
-    assert answer["token_usage"]["input_tokens"] == turn.input_tokens
-    assert answer["token_usage"]["output_tokens"] == len(answer["output"]) // 4
 
 
 def test_system_prompts_of_a_turn(real_server: Server, model_server: ModelServer) -> None:
