@@ -54,14 +54,12 @@ class ClientSocket(socket.socket):
 
     While it blocks, :meth:`recv` raises TimeoutError once ``read_by`` (time.monotonic) has passed, however often a few
     bytes arrive, and :meth:`sendall` raises BrokenPipeError when the client takes nothing for ``write_timeout_s``.
-    ``body_is_loaded`` is called when the application has made of a body what it needs.  ``is_misread`` says that nobody
-    knows where that body ends, so that what follows it is no request.
+    ``body_is_loaded`` is called when the application has made of a body what it needs.
     """
 
     read_by: float = math.inf
     write_timeout_s: float = math.inf
     dropped: bool = False
-    is_misread: bool = False
     body_is_loaded: Callable[[], None] | None = None
 
     @classmethod
@@ -218,9 +216,8 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
 class _TimedBody:
     """A request's body that lets the application answer who was too slow (408), or whose chunks are none (400)."""
 
-    def __init__(self, body: Any, sock: ClientSocket | None) -> None:
+    def __init__(self, body: Any) -> None:
         self._body = body
-        self._sock = sock
 
     def read(self, *size: int) -> bytes:
         with self._told():
@@ -245,8 +242,6 @@ class _TimedBody:
         except TimeoutError as error:
             raise RequestTimeout("the request's body did not arrive in time (server.read_timeout_secs)") from error
         except (ParseException, NoMoreData) as error:
-            if self._sock is not None:
-                self._sock.is_misread = True
             raise BadRequest(f"the request's body is not framed as HTTP wants it: {error}") from error
 
 
@@ -258,10 +253,9 @@ def telling_timeouts(application: Application) -> Application:
 
     def wrapped(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         sock = environ.get("gunicorn.socket")
-        ours = sock if isinstance(sock, ClientSocket) else None
-        environ["wsgi.input"] = _TimedBody(environ["wsgi.input"], ours)
-        if ours is not None and ours.body_is_loaded is not None:
-            environ[BODY_IS_LOADED] = ours.body_is_loaded
+        environ["wsgi.input"] = _TimedBody(environ["wsgi.input"])
+        if isinstance(sock, ClientSocket) and sock.body_is_loaded is not None:
+            environ[BODY_IS_LOADED] = sock.body_is_loaded
         return application(environ, start_response)
 
     return wrapped

@@ -220,10 +220,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         self.services = self.wsgi.extensions["clinvk"]
         self.wsgi = telling_timeouts(self.wsgi)
 
-    def handle_request(self, req: Any, conn: Connection) -> bool:
-        """Let the application answer a request; whether another one may come on its connection."""
-        return bool(super().handle_request(req, conn)) and not conn.sock.is_misread
-
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer a request that did not reach the application, or that it did not answer."""
         super().handle_error(req, ErrorsAsJson(client, exc), addr, exc)

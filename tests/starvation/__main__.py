@@ -53,7 +53,7 @@ class Sampler:
         while not self._stopped.wait(SAMPLE_S):
             self.most_mib = max(self.most_mib, self._memory_mib())
             found = processes.descendants(self._server.process.pid)
-            self.most_clis = max(self.most_clis, sum("clis/bin" in processes.command(process) for process in found))
+            self.most_clis = max(self.most_clis, sum(map(_is_cli, found)))
 
     def _memory_mib(self) -> float:
         bytes_ = 0
@@ -67,6 +67,12 @@ class Sampler:
         self._stopped.set()
         self._thread.join()
         return self._memory_mib()
+
+
+def _is_cli(process: psutil.Process) -> bool:
+    """Whether it is a CLI, and not one that is asked for its version."""
+    command = processes.command(process)
+    return "clis/bin" in command and "--version" not in command
 
 
 def tried(attempt: Attempt, server: Server) -> bool:

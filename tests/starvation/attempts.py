@@ -95,7 +95,7 @@ def idle(port: int) -> Answers:
 
 
 def idle_after_a_request(port: int) -> Answers:
-    return hold(port, 2500, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return hold(port, 2500, b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: the-key-of-the-house\r\n\r\n")
 
 
 # ---------------------------------------------------------------------- requests
