@@ -220,29 +220,30 @@ class _TimedBody:
         self._body = body
 
     def read(self, *size: int) -> bytes:
-        with self._told():
+        with _told():
             return bytes(self._body.read(*size))
 
     def readline(self, *size: int) -> bytes:
-        with self._told():
+        with _told():
             return bytes(self._body.readline(*size))
 
     def readlines(self, *hint: int) -> list[bytes]:
-        with self._told():
+        with _told():
             return list(self._body.readlines(*hint))
 
     def __iter__(self) -> Iterator[bytes]:
         while line := self.readline():
             yield line
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except TimeoutError as error:
-            raise RequestTimeout("the request's body did not arrive in time (server.read_timeout_secs)") from error
-        except (ParseException, NoMoreData) as error:
-            raise BadRequest(f"the request's body is not framed as HTTP wants it: {error}") from error
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise RequestTimeout("the request's body did not arrive in time (server.read_timeout_secs)") from error
+    except (ParseException, NoMoreData) as error:
+        raise BadRequest(f"the request's body is not framed as HTTP wants it: {error}") from error
 
 
 def telling_timeouts(application: Application) -> Application:
