@@ -99,7 +99,7 @@ def test_answers_and_keeps_nothing(custom_server: Server, model_server: ModelSer
     wait_until(lambda: not files_with(custom_server.home, prompt))
 
 
-@pytest.mark.parametrize("prompt", ["/help me", "!touch pwned", "--help"])
+@pytest.mark.parametrize("prompt", ["/help me", "!touch pwned"])
 @pytest.mark.parametrize("name", NAMES)
 def test_text_is_only_text(
     custom_server: Server, model_server: ModelServer, folder: Path, name: str, prompt: str
@@ -130,7 +130,7 @@ def mentions(folder: Path) -> str:
 
 @pytest.mark.parametrize("name", ["llm", "opencode"])
 def test_a_prompt_of_a_megabyte_arrives_whole(custom_server: Server, model_server: ModelServer, name: str) -> None:
-    prompt = "".join(f"{number:07d} é\n" for number in range(100_000))
+    prompt = "--help\n" + "".join(f"{number:07d} é\n" for number in range(100_000))
     answer = custom_server.client.prompt(prompt, name).json()
 
     assert answer["exit_code"] == 0, answer
@@ -140,9 +140,10 @@ def test_a_prompt_of_a_megabyte_arrives_whole(custom_server: Server, model_serve
 @pytest.mark.parametrize("name", ["llm", "qwen"])
 def test_a_system_prompt_is_text_too(custom_server: Server, model_server: ModelServer, folder: Path, name: str) -> None:
     system = f"-be brief, @secret.txt @{folder.parent}/secret.txt\n/help é"
-    answer = custom_server.client.prompt("hello", name, system_prompt=system, workdir=str(folder)).json()
+    answer = custom_server.client.prompt("--help", name, system_prompt=system, workdir=str(folder)).json()
 
     assert answer["exit_code"] == 0, answer
+    assert received(model_server, name) == "--help"
     assert model_server.turns()[-1].system.startswith(system)
     assert SECRET.encode() not in model_server.asked()[-1].body
 
