@@ -11,7 +11,8 @@ from tests.fake_cli.install import FakeClis
 from tests.support import guard
 from tests.support.server import Server, ServerFactory
 
-settings.register_profile("clinvk", deadline=None, database=None, print_blob=True)
+settings.register_profile("clinvk", deadline=None, database=None, print_blob=True, max_examples=40)
+settings.register_profile("thorough", settings.get_profile("clinvk"), max_examples=1000)
 settings.load_profile("clinvk")
 
 

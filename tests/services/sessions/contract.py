@@ -1,10 +1,9 @@
 """What a session store does, whatever the database: subclasses give the fixture ``url``."""
 
 import itertools
-import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -357,9 +356,7 @@ class StoreContract:
 
     def test_processes_that_write_at_once_lose_nothing(self, url: str | Path, store: SessionStore) -> None:
         shared = [store.create(NEW).id for _ in range(2)]
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(4, mp_context=context) as pool:
-            reports = list(pool.map(workers.write, [url] * 4, range(4), [shared] * 4, timeout=90))
+        reports = workers.all_at_once([("write", url, number, *shared) for number in range(4)])
         acknowledged = [session_id for report in reports for session_id in report.created]
         assert len(acknowledged) == len(set(acknowledged)) == 4 * workers.SESSIONS
         page = store.page("alice", limit=1_000)
@@ -371,11 +368,10 @@ class StoreContract:
             assert (session.turn_count, session.usage.input_tokens, session.status) == (wins, wins, Status.COMPLETED)
 
     def test_workers_that_open_a_new_database_at_once_agree(self, url: str | Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(4, mp_context=context) as pool:
-            assert list(pool.map(workers.open_and_create, [url] * 8, timeout=90)) == [True] * 8
+        reports = workers.all_at_once([("create", url)] * 4)
+        created = {session_id for report in reports for session_id in report.created}
         with SessionStore.open(url) as store:
-            assert store.count() == 8
+            assert store.count() == len(created) == 4
 
     # migrations
 

@@ -3,10 +3,8 @@
 import sys
 from functools import cache
 
-from langchain_anthropic import ChatAnthropic
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from tests.e2e.clients.programs.serving import End, Question, Talk, serve, server
@@ -16,23 +14,36 @@ MAX_TOKENS = 4096
 
 @cache
 def model(key: str, name: str) -> BaseChatModel:
-    if sys.argv[1] == "openai":
-        return ChatOpenAI(
-            model=name,
-            base_url=f"{server()}/openai/v1",
-            api_key=SecretStr(key),
-            max_completion_tokens=MAX_TOKENS,
-            stream_usage=True,
-            use_responses_api=False,  # it would take another API for a model with "codex" in its name
-        )
+    return make[sys.argv[1]](SecretStr(key), name)
+
+
+def openai(key: SecretStr, name: str) -> BaseChatModel:
+    from langchain_openai import ChatOpenAI  # loading either costs seconds
+
+    return ChatOpenAI(
+        model=name,
+        base_url=f"{server()}/openai/v1",
+        api_key=key,
+        max_completion_tokens=MAX_TOKENS,
+        stream_usage=True,
+        use_responses_api=False,  # it would take another API for a model with "codex" in its name
+    )
+
+
+def anthropic(key: SecretStr, name: str) -> BaseChatModel:
+    from langchain_anthropic import ChatAnthropic
+
     return ChatAnthropic(
         model_name=name,
         base_url=f"{server()}/anthropic/v1",
-        api_key=SecretStr(key),
+        api_key=key,
         max_tokens_to_sample=MAX_TOKENS,
         timeout=None,
         stop=None,
     )
+
+
+make = {"openai": openai, "anthropic": anthropic}
 
 
 def messages(question: Question) -> list[BaseMessage]:
