@@ -9,7 +9,7 @@ BACKEND = "demo"
 
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
-    """The body with every backend replaced that is one by its type."""
+    """The body with every backend replaced that could be one: what must be refused stays."""
     return _named(body)
 
 
@@ -19,8 +19,12 @@ def _named(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     named = {key: _named(member) for key, member in value.items()}
-    if isinstance(named.get("backend"), str):
+    if _could_be(named.get("backend")):
         named["backend"] = BACKEND
-    if isinstance(backends := named.get("backends"), list) and len(backends) == 1 and isinstance(backends[0], str):
+    if isinstance(backends := named.get("backends"), list) and len(backends) == 1 and _could_be(backends[0]):
         named["backends"] = [BACKEND]
     return named
+
+
+def _could_be(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
