@@ -1,6 +1,7 @@
 """How often a client may ask: flask-limiter, counting by verified key or else by address."""
 
 import math
+import threading
 import time
 from functools import partial
 
@@ -9,12 +10,32 @@ from flask.typing import ResponseReturnValue
 from flask_limiter import HeaderNames, Limiter
 from flask_limiter.errors import RateLimitExceeded
 from limits import RateLimitItem, RateLimitItemPerSecond
+from limits.storage import MemoryStorage
 
 from services.errors import ClinvkError, ErrorCode
 from services.settings import ServerSettings
 
 EXEMPT = {"/health", "/metrics"}
 GUESSES = "guesses"
+
+
+class OneAtATime(MemoryStorage):
+    """Counts in memory, for one thread at a time.
+
+    In the library's own (limits 5.8), two threads that find its timer expired at once start the same new one, and the
+    second gets a RuntimeError.
+    """
+
+    STORAGE_SCHEME = ["one-at-a-time"]  # noqa: RUF012 - as the library has it
+
+    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: str) -> None:
+        self._turn = threading.Lock()
+        super().__init__(uri, wrap_exceptions, **options)
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count a request; whether it is within the limit."""
+        with self._turn:
+            return super().acquire_entry(key, limit, expiry, amount)
 
 
 class RateLimits:
@@ -36,7 +57,7 @@ class RateLimits:
                 HeaderNames.RETRY_AFTER: "Retry-After",
             },
             strategy="moving-window",
-            storage_uri=server.rate_limit_storage_uri,
+            storage_uri=server.rate_limit_storage_uri.replace("memory:", f"{OneAtATime.STORAGE_SCHEME[0]}:", 1),
             in_memory_fallback_enabled=True,
             enabled=self._enabled,
         )

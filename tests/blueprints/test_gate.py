@@ -1,9 +1,13 @@
 """What is judged of a request before anything is done for it: Host, Origin, rate."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from limits.storage import MemoryStorage
 
 from services.settings import ServerSettings
 from tests.support.fake_runs import FakeRuns, fake_app, saying
@@ -19,7 +23,8 @@ class Site:
 
     def __init__(self, server: ServerSettings = LOCAL, keys: tuple[str, ...] = ()) -> None:
         self.runs = FakeRuns({"claude": saying("Hi")}, server=server)
-        self.client: FlaskClient = fake_app(self.runs, keys=keys).test_client()
+        self.app = fake_app(self.runs, keys=keys)
+        self.client: FlaskClient = self.app.test_client()
 
     def ask(self, headers: dict[str, str], **options: object) -> tuple[int, str]:
         """The status of a prompt and the error code."""
@@ -182,3 +187,25 @@ def test_guesses_on_paths_that_do_not_exist_count() -> None:
 
 def test_nothing_is_limited_by_default() -> None:
     assert set(statuses(Site(), 40)) == {200}
+
+
+def test_requests_at_the_same_moment_are_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's way to count, which is not made for threads, is slow here, so that they would meet in it."""
+    inside: list[int] = []
+    most = 0
+    count = MemoryStorage.acquire_entry
+
+    def slowly(self: MemoryStorage, *arguments: Any, **options: Any) -> bool:
+        nonlocal most
+        inside.append(1)
+        most = max(most, len(inside))
+        time.sleep(0.005)
+        inside.pop()
+        return count(self, *arguments, **options)
+
+    monkeypatch.setattr(MemoryStorage, "acquire_entry", slowly)
+    site = Site(replace(LIMITED, rate_limit_burst=8))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: site.app.test_client().get("/").status_code, range(9)))
+    assert sorted(answers) == [200] * 8 + [429]
+    assert most == 1

@@ -36,6 +36,8 @@ SLOWEST_S = 1.0
 MOST_MIB = 400
 """More than this no crowd may take: a dozen bodies of 10 MiB that are being read, and as many that are looked at."""
 SAMPLE_S = 0.1
+FIRST_CHARACTERS = 4000
+"""So much is printed of the server's log from the first traceback on."""
 
 
 class Sampler:
@@ -115,8 +117,11 @@ def main() -> None:
         for attempt in attempts(SLOTS):
             if only in attempt.name:
                 found[tried(attempt, server)] += 1
-        tracebacks = server.log.count("Traceback")
+        log = server.log
+    tracebacks = log.count("Traceback")
     print(f"{'tracebacks':30}{tracebacks}\n{'bounds broken':30}{found[False]}")
+    if tracebacks:
+        print(log[log.find("Traceback") :][:FIRST_CHARACTERS])
     raise SystemExit(1 if tracebacks or found[False] else 0)
 
 
