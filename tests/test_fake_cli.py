@@ -504,7 +504,8 @@ def test_leaves_children(fake_clis: FakeClis, tmp_path: Path, kind: str, empty: 
     wait_until(file.exists, 20, "the child's pid")
     child = psutil.Process(int(file.read_text()))
     try:
-        wait_until(lambda: child.name() == "sleep", 20, "the child's exec")
+        # its name is there before its environment
+        wait_until(lambda: child.cmdline()[:1] == ["sleep"], 20, "the child's exec")
         assert bool(child.environ()) is not empty
         assert (os.getsid(child.pid) == child.pid) is (kind == "grandchild")
         assert (os.getsid(child.pid) == os.getsid(0)) is (kind == "child")
