@@ -4,7 +4,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from services.backends.base import Backend
@@ -27,13 +27,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BackendStatus:
-    """What is known of a backend.  ``version`` is "" until it is, and when the program does not tell it."""
+    """What is known of a backend.
+
+    ``version`` is "" until it is, and when the program does not tell it.  ``tested`` says whether the project is tested
+    with that version; None where it is tested with none, as with a command of the configuration.  ``problem`` is what
+    kept a program that is there from telling its version.
+    """
 
     name: str
     enabled: bool
     default_model: str
     available: bool = False
     version: str = ""
+    tested: bool | None = None
+    problem: str = field(default="", compare=False)
 
 
 class Availability:
@@ -59,16 +66,25 @@ class Availability:
             for name, backend in backends.items()
         }
         self._stamps: dict[str, Stamp | None] = {}
-        self._status = {
-            name: BackendStatus(name, settings[name].enabled, settings[name].model, self._find(name) is not None)
-            for name in backends
-        }
+        self._status = {name: self._first_status(name) for name in backends}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="availability", daemon=True)
 
     def statuses(self) -> list[BackendStatus]:
         """Every backend as it was seen last."""
         return list(self._status.values())
+
+    def status(self, name: str) -> BackendStatus:
+        """One backend as it was seen last."""
+        return self._status[name]
+
+    def program(self, name: str) -> str | None:
+        """Where the program of a backend is now; None when it is not there or not executable."""
+        return find_program(self._program(name), self._environments[name])
+
+    def environment(self, name: str) -> Mapping[str, str]:
+        """What the program of a backend gets of the server's environment."""
+        return self._environments[name]
 
     def start(self) -> None:
         """Begin to look in the background."""
@@ -77,12 +93,17 @@ class Availability:
     def refresh(self) -> None:
         """Look at every backend now.  Takes as long as the programs need to tell their version."""
         for name in self._backends:
-            stamp = self._find(name)
-            if stamp is None:
-                self._status[name] = replace(self._status[name], available=False, version="")
-            elif stamp != self._stamps.get(name):
-                self._ask(name)
-            self._stamps[name] = stamp
+            self.look(name)
+
+    def look(self, name: str) -> BackendStatus:
+        """Look at one backend now."""
+        stamp = self._find(name)
+        if stamp is None:
+            self._note(name, available=False)
+        elif stamp != self._stamps.get(name):
+            self._ask(name)
+        self._stamps[name] = stamp
+        return self._status[name]
 
     def close(self) -> None:
         """Look no more.  Idempotent."""
@@ -97,10 +118,20 @@ class Availability:
             if self._ended.wait(REFRESH_S):
                 return
 
+    def _first_status(self, name: str) -> BackendStatus:
+        settings = self._settings[name]
+        available = self._find(name) is not None
+        return BackendStatus(name, settings.enabled, settings.model, available, tested=self._tested(name, ""))
+
+    def _tested(self, name: str, version: str) -> bool | None:
+        tested_version = self._backends[name].tested_version
+        return version == tested_version if tested_version else None
+
+    def _program(self, name: str) -> str:
+        return self._settings[name].executable or self._backends[name].executable
+
     def _find(self, name: str) -> Stamp | None:
-        """The program of a backend; None when it is not there or not executable."""
-        program = self._settings[name].executable or self._backends[name].executable
-        path = find_program(program, self._environments[name])
+        path = self.program(name)
         if path is None:
             return None
         real = Path(path).resolve()
@@ -109,16 +140,34 @@ class Availability:
 
     def _ask(self, name: str) -> None:
         # not by its real path: what a program is may depend on the name it is called by
-        program = self._settings[name].executable or self._backends[name].executable
         backend = self._backends[name]
-        argv = [program, *backend.version_args]
+        argv = [self._program(name), *backend.version_args]
         environment = {**self._environments[name], **backend.version_environment}
         try:
-            exit_code, stdout, _ = self._capture(argv, environment, VERSION_TIMEOUT_S)
+            exit_code, stdout, errors = self._capture(argv, environment, VERSION_TIMEOUT_S)
         except ClinvkError as error:
             log.warning("%s is there but cannot be started: %s", name, error.message)
-            self._status[name] = replace(self._status[name], available=False, version="")
+            self._note(name, available=False, problem=error.message)
             return
-        found = VERSION.search(stdout) if exit_code == 0 else None
-        version = found.group() if found else ""
-        self._status[name] = replace(self._status[name], available=True, version=version)
+        if exit_code != 0:
+            self._note(name, available=True, problem=_unanswered(backend, exit_code, errors or stdout))
+            return
+        found = VERSION.search(stdout)
+        self._note(name, available=True, version=found.group() if found else "")
+
+    def _note(self, name: str, *, available: bool, version: str = "", problem: str = "") -> None:
+        self._status[name] = replace(
+            self._status[name],
+            available=available,
+            version=version,
+            tested=self._tested(name, version),
+            problem=problem,
+        )
+
+
+def _unanswered(backend: Backend, exit_code: int, said: str) -> str:
+    """Why a program did not tell its version."""
+    asked = " ".join((backend.name, *backend.version_args))
+    if exit_code < 0:
+        return f"`{asked}` did not answer within {VERSION_TIMEOUT_S:.0f} s"
+    return f"`{asked}` ended with exit code {exit_code} {said.strip()[:300]}".rstrip()

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from services.backends.base import KeptFile, PrivateHome
+from services.backends.lenient import without_comments
 
 log = logging.getLogger(__name__)
 
-STRING_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -98,7 +98,7 @@ def merged_settings(path: Path, changes: Mapping[str, Any], defaults: Mapping[st
     except FileNotFoundError:
         text = "{}"
     try:
-        own = json.loads(_without_comments(text))
+        own = json.loads(without_comments(text))
         return json.dumps(merge(merge(defaults, own if isinstance(own, dict) else {}), changes))
     except ValueError:
         return text
@@ -113,10 +113,6 @@ def merge(value: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
         else:
             result[name] = merge(result.get(name), change) if isinstance(change, dict) else change
     return result
-
-
-def _without_comments(text: str) -> str:
-    return STRING_OR_COMMENT.sub(lambda found: found[0] if found[0].startswith('"') else " ", text)
 
 
 def _write(path: Path, text: str) -> None:

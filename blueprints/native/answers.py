@@ -99,6 +99,13 @@ class BackendSchema(ma.Schema):
     available = fields.Boolean(metadata=about("Whether its program can be run."))
     enabled = fields.Boolean(metadata=about("Whether the configuration lets it run."))
     version = fields.String(metadata=about("The version of its program; empty while it is not known."))
+    tested = fields.Boolean(
+        allow_none=True,
+        metadata=about(
+            "Whether the server's own tests were run with exactly this version; false as long as the version is not "
+            "known, null for a command of the configuration (it is tested with none)."
+        ),
+    )
     default_model = fields.String(metadata=about("The configured model; empty: the CLI's own choice."))
 
 

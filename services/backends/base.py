@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from services.backends.login import LoginCheck
 from services.chat import AS_USUAL, ChatMessage, Sampling
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Message
@@ -243,7 +244,9 @@ class Backend(ABC):
     version_environment: Mapping[str, str] = {}
     """What it gets in its environment for that; it is asked in a folder of the server's own."""
     tested_version: str = ""
-    """The version of the CLI that the recordings were made with."""
+    """The version of the CLI that the recordings were made with, and that the project is tested with."""
+    login_check: LoginCheck | None = None
+    """How to find out whether it is logged in; None: nothing is known of that."""
     max_prompt_bytes: int = 0
     """The longest prompt the CLI takes whole, in bytes of UTF-8; 0: no limit."""
     can_resume: bool = False

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import orjson
 
 from services.backends.base import Backend, Conversation, Options, Phase, Spawn
+from services.backends.login import Login, LoginCheck
 from services.demo import PROGRAM
+from services.demo.program import VERSION
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Message, StopReason, TokenUsage, Usage
 
@@ -22,6 +24,8 @@ class DemoBackend(Backend):
     executable = sys.executable
     install_hint = "it comes with the server"
     version_args = (*BARE, PROGRAM, "--version")
+    tested_version = VERSION
+    login_check = LoginCheck(lambda _: Login(True, "it needs none"))
 
     def spawn(self, options: Options) -> Spawn:
         """The same process for all prompts."""

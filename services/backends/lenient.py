@@ -1,12 +1,14 @@
 """Reading what a CLI prints without trusting its shape: every function takes anything and raises nothing."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 NOTHING: Mapping[str, Any] = {}
+STRING_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 
 
 def parse_object(line: bytes) -> Mapping[str, Any] | None:
@@ -29,6 +31,16 @@ def _repaired(line: bytes) -> Any:
         return orjson.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
+
+
+def without_comments(text: str) -> str:
+    """JSON from a settings file that may have comments."""
+    return STRING_OR_COMMENT.sub(lambda found: found[0] if found[0].startswith('"') else " ", text)
+
+
+def parse_commented(text: str) -> Mapping[str, Any] | None:
+    """The JSON object of a settings file that may have comments; None when there is none."""
+    return parse_object(without_comments(text).encode())
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

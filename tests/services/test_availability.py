@@ -126,3 +126,47 @@ def test_it_looks_in_the_background(tmp_path: Path) -> None:
     known.start()
     assert shell.seen.wait(20)
     known.close()
+
+
+def test_it_says_whether_the_version_is_the_tested_one(tmp_path: Path) -> None:
+    shell = Shell()
+    path = program(tmp_path, "claude")
+    backend = FakeBackend("claude")
+    backend.executable, backend.tested_version = "claude", "2.1"
+    known = Availability(
+        {"claude": backend}, {"claude": BackendSettings()}, capture=shell.capture, environment={"PATH": str(tmp_path)}
+    )
+    assert known.status("claude").tested is False
+    shell.says["claude"] = (0, "2.1 (Claude Code)", "")
+    assert known.look("claude").tested is True
+    path.write_text("#!/bin/sh\n# newer\n")
+    shell.says["claude"] = (0, "2.1.1 (Claude Code)", "")
+    assert known.look("claude").tested is False
+    path.unlink()
+    assert known.look("claude").tested is False
+
+
+def test_it_says_why_a_version_is_not_known(tmp_path: Path) -> None:
+    shell = Shell()
+    path = program(tmp_path, "claude")
+    known = watched(tmp_path, shell)
+    shell.says["claude"] = (127, "", "env: 'node': No such file or directory\n")
+    problem = "`claude --version` ended with exit code 127 env: 'node': No such file or directory"
+    assert known.look("claude").problem == problem
+    path.write_text("#!/bin/sh\n# slower\n")
+    shell.says["claude"] = (-1, "", "")
+    assert known.look("claude").problem == "`claude --version` did not answer within 20 s"
+    path.write_text("#!/bin/sh\n# none at all\n")
+    shell.says["claude"] = ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, "exec format error")
+    assert known.look("claude").problem == "exec format error"
+    path.write_text("#!/bin/sh\n# mended it is\n")
+    shell.says["claude"] = (0, "1.0", "")
+    assert known.look("claude").problem == ""
+
+
+def test_it_says_where_a_program_is(tmp_path: Path) -> None:
+    known = watched(tmp_path, Shell())
+    assert known.program("claude") is None
+    path = program(tmp_path, "claude")
+    assert known.program("claude") == str(path)
+    assert known.environment("claude") == {"PATH": str(tmp_path), "HOME": "/h"}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from services.backends.base import Backend, Conversation, Errand, Options, Spawn
 from services.backends.claude.conversation import ClaudeConversation
 from services.backends.claude.failures import LOGIN_HINT
+from services.backends.claude.login import LOGIN_CHECK
 from services.backends.claude.options import EXTRA_FLAGS, environment, guards, split_extra
 from services.backends.claude.sampling import HONOURS, honoured
 from services.backends.claude.traces import NAMED_BY_SESSION, is_session_id
@@ -58,6 +59,7 @@ class ClaudeBackend(Backend):
         **{flag: {} for flag in tool_flags},
     }
     tested_version = "2.1.197"
+    login_check = LOGIN_CHECK
     can_resume = True
     folder_bound = True
     honours = HONOURS

@@ -4,6 +4,7 @@ from services.backends.base import Backend, Errand, Options, Spawn
 from services.backends.codex.conversation import CodexConversation
 from services.backends.codex.errands import CodexErrand
 from services.backends.codex.failures import LOGIN_HINT
+from services.backends.codex.login import LOGIN_CHECK
 from services.backends.codex.model import HOME
 from services.backends.codex.requests import greeting
 from services.backends.codex.threads import SANDBOX, flag_values, is_kept, opening
@@ -34,6 +35,7 @@ class CodexBackend(Backend):
     extra_flags = {"--model": True, "--sandbox": True, "--profile": True}  # noqa: RUF012 - read only, as in the base
     mode_flags = {"--sandbox": {value: mode for mode, value in SANDBOX.items()}, "--profile": {}}  # noqa: RUF012
     tested_version = "0.169.0"
+    login_check = LOGIN_CHECK
     can_resume = True
     honours = frozenset({"effort"})
     takes_messages = True

@@ -5,6 +5,7 @@ from services.backends.gemini.conversation import GeminiConversation, GeminiCopy
 from services.backends.gemini.failures import LOGIN_HINT
 from services.backends.gemini.history import FOLDER, PLACE, works_in
 from services.backends.gemini.home import private_home
+from services.backends.gemini.login import LOGIN_CHECK
 from services.backends.gemini.sampling import HONOURS, system_text
 from services.settings import ApprovalMode
 
@@ -31,6 +32,7 @@ class GeminiBackend(Backend):
     extra_flags = {"--model": True, "--approval-mode": True, "--debug": False}  # noqa: RUF012 - read only, as in the base
     mode_flags = {"--approval-mode": {value: mode for mode, value in APPROVAL_MODES.items()}}  # noqa: RUF012
     tested_version = "0.61.0"
+    login_check = LOGIN_CHECK
     version_environment = {  # noqa: RUF012 - else it leaves files in the user's home, and starts itself a second time
         "GEMINI_CLI_HOME": ".",
         "GEMINI_CLI_NO_RELAUNCH": "true",

@@ -10,7 +10,14 @@ def test_lists_every_backend_in_order() -> None:
     response = fake_app(runs).test_client().get("/api/v1/backends")
     assert response.json == {
         "backends": [
-            {"name": name, "available": False, "enabled": name != "codex", "version": "", "default_model": model}
+            {
+                "name": name,
+                "available": False,
+                "enabled": name != "codex",
+                "version": "",
+                "tested": None,
+                "default_model": model,
+            }
             for name, model in (("claude", ""), ("codex", "m"), ("gemini", ""))
         ]
     }
