@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.config import load_config
-from services.keys import Keys, read_keys
+from services.keys import Keys, list_keys, read_keys
 from services.process import run_apart
 from services.settings import Config
 
@@ -65,6 +65,12 @@ def memory_bytes() -> int:
 def keys_of(config: Config) -> Keys:
     """The API keys, where no worker is there to read them.  Raises ClinvkError when they cannot be read."""
     return read_keys(config.server, lambda argv, timeout_s: run_apart(argv, os.environ, timeout_s))
+
+
+def first_key(config: Config) -> str:
+    """One of the API keys, for a client on the server's own machine; "" without any.  Raises as :func:`keys_of`."""
+    keys = list_keys(config.server, lambda argv, timeout_s: run_apart(argv, os.environ, timeout_s))
+    return next(iter(keys), "")
 
 
 def share_of_worker(config: Config) -> Config:

@@ -1,6 +1,6 @@
 """The API keys: where they come from, and whose a request is."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
@@ -45,15 +45,20 @@ class Keys:
 
 
 def read_keys(server: ServerSettings, gopass: Gopass) -> Keys:
+    """The keys that are good, as :func:`list_keys` finds them.  Raises ClinvkError as that does."""
+    return Keys(list_keys(server, gopass))
+
+
+def list_keys(server: ServerSettings, gopass: Gopass) -> Sequence[str]:
     """The keys of the configuration: from the environment, else from the file, else from gopass.
 
     A source that is configured but gives no key raises ClinvkError: the server must not be open by accident.
     """
     if server.api_keys:
-        return Keys(server.api_keys)
+        return server.api_keys
     if server.api_keys_file:
         where = f"server.api_keys_file {server.api_keys_file}"
-        return Keys(_listed(_read_file(server.api_keys_file, where), where))
+        return _listed(_read_file(server.api_keys_file, where), where)
     if server.api_keys_gopass_path:
         where = f"gopass at {server.api_keys_gopass_path}"
         argv = ["gopass", "show", "--password", server.api_keys_gopass_path]
@@ -63,8 +68,8 @@ def read_keys(server: ServerSettings, gopass: Gopass) -> Keys:
             raise _unreadable(where, error.message) from error
         if code != 0:
             raise _unreadable(where, f"exit code {code}" if code >= 0 else "it did not answer in time")
-        return Keys(_listed(output.replace(",", "\n"), where))
-    return Keys(())
+        return _listed(output.replace(",", "\n"), where)
+    return ()
 
 
 def _read_file(path: str, where: str) -> str:

@@ -1,6 +1,7 @@
 """Looks for a CLI's login where its backend says that it can be seen."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from services.availability import Capture
@@ -26,7 +27,7 @@ def look(check: LoginCheck | None, program: str, environment: Mapping[str, str],
             return Login(None, error.message)
     files = {name: text for name in check.files if (text := _read(folder / name)) is not None}
     login = check.judge(Evidence(environment, files, exit_code, output, errors))
-    return Login(login.good, mask(login.how, secrets_of(environment)))
+    return replace(login, how=mask(login.how, secrets_of(environment)))
 
 
 def _read(path: Path) -> str | None:

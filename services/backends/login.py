@@ -13,10 +13,14 @@ ASSIGNMENT = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*(.*
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Whether a CLI is logged in; None where that cannot be told.  ``how`` says by what, or what is in the way."""
+    """Whether a CLI is logged in; None where that cannot be told.
+
+    ``how`` says by what, or what is in the way; ``fix`` is what to do where that is not to log in.
+    """
 
     good: bool | None
     how: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

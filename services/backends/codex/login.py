@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from services.backends.codex.failures import VARIABLE_HINT
 from services.backends.lenient import mapping, text
 from services.backends.login import Evidence, Login, LoginCheck, no_answer
 
@@ -20,7 +21,9 @@ def judge(evidence: Evidence) -> Login:
     try:
         config = tomllib.loads(evidence.files.get(CONFIG, ""))
     except tomllib.TOMLDecodeError as error:
-        return Login(False, f"its {CONFIG} cannot be read: {error}")
+        return Login(
+            False, f"its {CONFIG} cannot be read: {error}", f"mend it: ~/.codex/{CONFIG}, or where CODEX_HOME says"
+        )
     name = text(config.get("model_provider")) or OPENAI
     provider = mapping(mapping(config.get("model_providers")).get(name))
     if name == OPENAI or provider.get("requires_openai_auth") is True:
@@ -34,7 +37,7 @@ def _other(name: str, provider: Mapping[str, Any], environment: Mapping[str, str
         return Login(None, f"its {CONFIG} names the provider {name!r}, which has no key in a variable")
     if environment.get(variable):
         return Login(True, f"{variable}, for the provider {name!r} of its {CONFIG}")
-    return Login(False, f"its {CONFIG} names the provider {name!r}, and {variable} is not set for it")
+    return Login(False, f"its {CONFIG} names the provider {name!r}, and {variable} is not set for it", VARIABLE_HINT)
 
 
 def _openai(evidence: Evidence) -> Login:

@@ -16,6 +16,7 @@ DOTENV = (".gemini/.env", ".env")
 
 BASE_URL = "GOOGLE_GEMINI_BASE_URL"
 PROJECT = ("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION")
+NEEDED_BY_VERTEX = f"set GOOGLE_API_KEY, or {' and '.join(PROJECT)}, for the server"
 
 
 def judge(evidence: Evidence) -> Login:
@@ -23,7 +24,7 @@ def judge(evidence: Evidence) -> Login:
     variables = {**_dotenv(evidence), **evidence.environment}
     settings = parse_commented(evidence.files.get(SETTINGS, "{}"))
     if settings is None:
-        return Login(False, f"its settings, ~/{SETTINGS}, are no JSON")
+        return Login(False, f"its settings, ~/{SETTINGS}, are no JSON", "mend them")
     chosen = text(mapping(mapping(settings.get("security")).get("auth")).get("selectedType"))
     match chosen or ("gateway" if variables.get(BASE_URL) else "gemini-api-key"):
         case "gemini-api-key":
@@ -42,9 +43,7 @@ def judge(evidence: Evidence) -> Login:
                 return Login(True, "Vertex AI (GOOGLE_API_KEY)")
             if all(variables.get(name) for name in PROJECT):
                 return Login(True, f"Vertex AI ({' and '.join(PROJECT)})")
-            return Login(
-                False, f"it is to use Vertex AI: GOOGLE_API_KEY, or {' and '.join(PROJECT)}, must be set for it"
-            )
+            return Login(False, "it is to use Vertex AI and lacks what that needs", NEEDED_BY_VERTEX)
         case "gateway":
             return Login(True, f"the gateway that {BASE_URL} names")
         case other:

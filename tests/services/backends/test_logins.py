@@ -6,8 +6,10 @@ import pytest
 
 from services.backends.claude import ClaudeBackend
 from services.backends.codex import CodexBackend
+from services.backends.codex.failures import VARIABLE_HINT
 from services.backends.demo import DemoBackend
 from services.backends.gemini import GeminiBackend
+from services.backends.gemini.login import NEEDED_BY_VERTEX
 from services.backends.login import Evidence, Login, assignments
 
 CLAUDE, CODEX, GEMINI = ClaudeBackend.login_check, CodexBackend.login_check, GeminiBackend.login_check
@@ -67,7 +69,7 @@ def test_claude(evidence: Evidence, login: Login) -> None:
         ),
         (
             Evidence({}, {"config.toml": f'model_provider = "mine"\n{ENV_KEY}'}),
-            Login(False, "its config.toml names the provider 'mine', and MY_KEY is not set for it"),
+            Login(False, "its config.toml names the provider 'mine', and MY_KEY is not set for it", VARIABLE_HINT),
         ),
         (
             Evidence({}, {"config.toml": 'model_provider = "local"\n[model_providers.local]\nname = "local"'}),
@@ -137,15 +139,15 @@ def settings(kind: str) -> dict[str, str]:
         (
             {"GOOGLE_CLOUD_PROJECT": "p"},
             settings("vertex-ai"),
-            Login(
-                False,
-                "it is to use Vertex AI: GOOGLE_API_KEY, or GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION, "
-                "must be set for it",
-            ),
+            Login(False, "it is to use Vertex AI and lacks what that needs", NEEDED_BY_VERTEX),
         ),
         ({"GOOGLE_GEMINI_BASE_URL": "http://g"}, {}, Login(True, "the gateway that GOOGLE_GEMINI_BASE_URL names")),
         ({}, settings("cloud-shell"), Login(None, "its settings say 'cloud-shell', which it alone can judge")),
-        ({}, {".gemini/settings.json": "{"}, Login(False, "its settings, ~/.gemini/settings.json, are no JSON")),
+        (
+            {},
+            {".gemini/settings.json": "{"},
+            Login(False, "its settings, ~/.gemini/settings.json, are no JSON", "mend them"),
+        ),
         (
             {"GEMINI_API_KEY": "k"},
             {".gemini/settings.json": '{"security": []}'},
