@@ -1,4 +1,4 @@
-"""The command line: ``clinvk serve``, ``clinvk config check``, ``clinvk sessions``."""
+"""The command line: ``clinvk serve``, ``config check``, ``doctor``, ``prompt``, ``compare``, ``sessions``."""
 
 import argparse
 import os
@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from app import __version__
+from app.client.cli import add_commands as add_clients
 from app.config import EXIT_CONFIG, ConfigError, config_file, load_config
 from app.config.report import in_force
+from app.doctor.cli import add_commands as add_doctor
 from app.sessions_cli import add_commands as add_sessions
 from app.source import memory_bytes
 
@@ -56,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
         "a configuration file; or what is wrong, with exit code 2.",
     )
     checking.set_defaults(run=_check)
+    add_doctor(commands, config)
+    add_clients(commands, config)
     add_sessions(commands, config)
     return top
 

@@ -19,7 +19,7 @@ def judge(evidence: Evidence) -> Login:
     if status is None or not isinstance(status.get("loggedIn"), bool):
         return no_answer(evidence)
     if not status["loggedIn"]:
-        return Login(False, "claude says that it is not logged in")
+        return Login(False, "`claude auth status` says so")
     method = text(status.get("authMethod"))
     source = text(status.get("apiKeySource")) or (text(status.get("apiProvider")) if method == "third_party" else "")
     return Login(True, METHODS.get(method, method) + (f" ({source})" if source else ""))

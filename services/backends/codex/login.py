@@ -45,7 +45,7 @@ def _openai(evidence: Evidence) -> Login:
     if evidence.exit_code == 0:
         return Login(True, "an account of ChatGPT" if "chatgpt" in said else "an API key that it keeps")
     if "not logged in" in said:
-        return Login(False, "codex says that it is not logged in")
+        return Login(False, "`codex login status` says so")
     return no_answer(evidence)
 
 

@@ -27,7 +27,7 @@ def claude(exit_code: int = 0, **status: object) -> Evidence:
 @pytest.mark.parametrize(
     ("evidence", "login"),
     [
-        (claude(1, loggedIn=False, authMethod="none"), Login(False, "claude says that it is not logged in")),
+        (claude(1, loggedIn=False, authMethod="none"), Login(False, "`claude auth status` says so")),
         (
             claude(loggedIn=True, authMethod="api_key", apiKeySource="ANTHROPIC_API_KEY"),
             Login(True, "an API key (ANTHROPIC_API_KEY)"),
@@ -56,7 +56,7 @@ def test_claude(evidence: Evidence, login: Login) -> None:
     [
         (
             Evidence(exit_code=1, errors="WARNING: proceeding\nNot logged in\n"),
-            Login(False, "codex says that it is not logged in"),
+            Login(False, "`codex login status` says so"),
         ),
         (Evidence(errors="API key configured - sk-dummy***56789\n"), Login(True, "an API key that it keeps")),
         (Evidence(errors="Logged in using ChatGPT\n"), Login(True, "an account of ChatGPT")),
@@ -83,11 +83,11 @@ def test_claude(evidence: Evidence, login: Login) -> None:
                 "",
                 "Not logged in",
             ),
-            Login(False, "codex says that it is not logged in"),
+            Login(False, "`codex login status` says so"),
         ),
         (
             Evidence({"MY_KEY": "secret"}, {"config.toml": ENV_KEY}, 1, "", "Not logged in"),
-            Login(False, "codex says that it is not logged in"),
+            Login(False, "`codex login status` says so"),
         ),
         (Evidence({}, {"config.toml": "model_provider = 7"}), Login(True, "an API key that it keeps")),
     ],
