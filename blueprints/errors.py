@@ -62,6 +62,7 @@ class ProblemSchema(ma.Schema):
     error = fields.String(metadata={"description": "The error code.", "enum": [code.value for code in ErrorCode]})
     message = fields.String(metadata={"description": "The same as `detail`."})
     request_id = fields.String(metadata={"description": "The request, as in the header `X-Request-Id`."})
+    exit_code = fields.Integer(metadata={"description": "The CLI's, where one has run; -1 when we ended it."})
 
 
 def native(error: ClinvkError) -> Response:
@@ -75,6 +76,7 @@ def native(error: ClinvkError) -> Response:
         "error": error.code.value,
         "message": error.message,
         "request_id": request_id.get(),
+        **({"exit_code": error.exit_code} if error.ran else {}),
     }
     return Response(orjson.dumps(body), error.status, content_type=PROBLEM_JSON)
 
@@ -133,4 +135,4 @@ def from_http(error: HTTPException) -> ClinvkError:
 
 def of_failure(failed: Failed) -> ClinvkError:
     """The error for a run that failed before anything of it was sent.  The CLI had run: nobody must try again."""
-    return ClinvkError(failed.code, failed.message, retry_after_s=failed.retry_after_s, ran=True)
+    return ClinvkError(failed.code, failed.message, retry_after_s=failed.retry_after_s, ran=True, exit_code=failed.exit_code)

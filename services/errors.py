@@ -83,7 +83,8 @@ class ClinvkError(Exception):
     """A request that cannot be carried out.
 
     ``problems`` names the fields at fault, ``retry_after_s`` says when a retry can help (None: it cannot),
-    and ``ran`` whether a CLI had been started, in which case no client must repeat the request by itself.
+    and ``ran`` whether a CLI had been started, in which case no client must repeat the request by itself; ``exit_code``
+    is then how it ended.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class ClinvkError(Exception):
         problems: tuple[Problem, ...] = (),
         retry_after_s: int | None = None,
         ran: bool = False,
+        exit_code: int = 0,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -101,6 +103,7 @@ class ClinvkError(Exception):
         self.problems = problems
         self.retry_after_s = retry_after_s
         self.ran = ran
+        self.exit_code = exit_code
 
     @property
     def status(self) -> int:
