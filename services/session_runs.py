@@ -214,7 +214,7 @@ class SessionRuns:
             with suppress(StoreError):
                 store.release(session.id, claim.run_id)
         if isinstance(outcome, Failed):
-            raise ClinvkError(outcome.code, outcome.message, ran=True)
+            raise ClinvkError(outcome.code, outcome.message, ran=True, exit_code=outcome.exit_code)
         return store.create(
             NewSession(
                 backend=session.backend,
