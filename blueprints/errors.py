@@ -135,4 +135,6 @@ def from_http(error: HTTPException) -> ClinvkError:
 
 def of_failure(failed: Failed) -> ClinvkError:
     """The error for a run that failed before anything of it was sent.  The CLI had run: nobody must try again."""
-    return ClinvkError(failed.code, failed.message, retry_after_s=failed.retry_after_s, ran=True, exit_code=failed.exit_code)
+    return ClinvkError(
+        failed.code, failed.message, retry_after_s=failed.retry_after_s, ran=True, exit_code=failed.exit_code
+    )
