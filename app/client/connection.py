@@ -1,6 +1,7 @@
 """Talking to the server: requests, streams of events, and what can go wrong, in words."""
 
 import json
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -18,6 +19,7 @@ CONNECT_TIMEOUT_S = 5.0
 LONGEST_LINE_BYTES = 256 * 1024 * 1024
 LAST_EVENTS = ("done", "error")
 SERVER_ERROR = 500
+NDJSON = "application/x-ndjson"
 
 Json = dict[str, Any]
 
@@ -31,6 +33,8 @@ class Connection:
     def __init__(self, address: Address, key: str = "", *, timeout_s: float | None = None) -> None:
         """``timeout_s`` is how long an answer may take to go on; None: any time."""
         self._address = address
+        if address.socket:
+            _knock(address)
         headers = {"User-Agent": f"clinvk/{__version__}"} | ({"X-Api-Key": key} if key else {})
         if not key.isascii() or not key.isprintable():
             raise ClientError("the API key has characters that none can have", EXIT_USAGE)
@@ -74,6 +78,8 @@ class Connection:
                 if not answer.is_success:
                     answer.read()
                 self._checked(answer)
+                if answer.headers.get("Content-Type") != NDJSON:
+                    raise _stranger(self._address)
                 for chunk in answer.iter_bytes():
                     for line in lines.feed(chunk):
                         event = _object(line, self._address)
@@ -95,11 +101,7 @@ class Connection:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            message = (
-                f"no server answers at {self._address}: start one with `clinvk serve`, or name another with --url or "
-                "CLINVK_URL"
-            )
-            raise ClientError(message, EXIT_NO_SERVER) from error
+            raise _nobody(self._address) from error
         except httpx.ReadTimeout as error:
             raise ClientError(f"the server at {self._address} does not answer in time", EXIT_NO_SERVER) from error
         except httpx.HTTPError as error:
@@ -118,6 +120,20 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _knock(address: Address) -> None:
+    """See that somebody listens at a unix socket: httpx would leave its own open when nobody does."""
+    with socket.socket(socket.AF_UNIX) as ours:
+        try:
+            ours.connect(address.socket)
+        except OSError as error:
+            raise _nobody(address) from error
+
+
+def _nobody(address: Address) -> ClientError:
+    message = f"no server answers at {address}: start one with `clinvk serve`, or name another with --url or CLINVK_URL"
+    return ClientError(message, EXIT_NO_SERVER)
 
 
 def _written(body: Mapping[str, Any]) -> bytes:

@@ -29,10 +29,11 @@ ANSWER_TIMEOUT_S = 5.0
 
 def of_error(error: ConfigError) -> Iterator[Finding]:
     """What is wrong with a configuration that cannot be used."""
-    where = error.source or "the environment"
-    for problem in error.problems:
-        text = f"{where}: {problem.location}: {problem.message}" if problem.location else f"{where}: {problem.message}"
-        yield Finding(Level.FAULT, text, "mend it; docs/configuration.md and deploy/config.yaml have every key")
+    if error.source:
+        yield Finding(Level.NOTE, error.source)
+    for number, problem in enumerate(error.problems, 1):
+        fix = "mend it; deploy/config.yaml has every key" if number == len(error.problems) else ""
+        yield Finding(Level.FAULT, f"{problem.location}: {problem.message}".removeprefix(": "), fix)
 
 
 def of_configuration(config: Config, file: Path) -> Iterator[Finding]:
