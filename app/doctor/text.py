@@ -18,7 +18,7 @@ PLAIN_MARKS = {Level.GOOD: "+", Level.NOTE: "-", Level.WARNING: "!", Level.FAULT
 """For a terminal whose encoding has no others."""
 STYLES = {Level.GOOD: "green", Level.NOTE: "dim", Level.WARNING: "yellow", Level.FAULT: "red"}
 LABEL_CHARS = 8
-LEAST_WIDTH = 40
+LEAST_WIDTH = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,186 @@
+"""The commands of docs/cli.md, run by a shell as they are typed."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.cli import parser
+from tests.app.conftest import GUNICORN
+from tests.support.client import Client
+from tests.support.guard import ROOT, clean_environment, minimal_bin
+from tests.support.server import Server, ServerFactory, fakes
+from tests.support.waiting import free_port, wait_until
+
+PAGE = (ROOT / "docs" / "cli.md").read_text()
+COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S) for line in block.splitlines()]
+SERVING = [command for command in COMMANDS if command.startswith("clinvk serve")]
+OTHERS = [command for command in COMMANDS if command not in SERVING]
+DEMO = "This is the demo backend: a small program, not an AI"
+
+
+def is_configuration(printed: str) -> None:
+    assert yaml.safe_load(printed)["server"]["host"] == "127.0.0.1"
+
+
+def is_page(printed: str) -> None:
+    assert "\nBackends\n" in printed
+    assert "claude, codex, gemini can answer." in printed
+
+
+def is_report(printed: str) -> None:
+    assert json.loads(printed)["ready"] == ["claude", "codex", "gemini"]
+
+
+def is_answer(printed: str) -> None:
+    assert re.match(r"fake-cli name=claude turn=[12] ", printed)
+
+
+def is_of_demo(printed: str) -> None:
+    assert DEMO in printed
+
+
+def is_events(printed: str) -> None:
+    assert json.loads(printed.splitlines()[-1])["type"] == "done"
+
+
+def is_command_line(printed: str) -> None:
+    assert printed == "gemini --acp --skip-trust <stdin>\n"
+
+
+def is_both(printed: str) -> None:
+    assert re.search(
+        rf"── demo \(demo\) ──\n\n{DEMO}.*── claude \(claude-fake\) ──\n\nfake-cli name=claude ", printed, re.S
+    )
+
+
+def is_comparison(printed: str) -> None:
+    results = json.loads(printed)["results"]
+    assert [(result["backend"], result["exit_code"]) for result in results] == [("claude", 0), ("codex", 0)]
+
+
+def is_list(printed: str) -> None:
+    assert printed.startswith("ID ") or printed == "There are no sessions.\n"
+
+
+def is_listed(printed: str) -> None:
+    assert json.loads(printed).keys() == {"sessions", "total"}
+
+
+def is_cleaned(printed: str) -> None:
+    assert printed == "Deleted 0 sessions not used for 30 days.\n"
+
+
+CHECKS: list[Callable[[str], None]] = [
+    is_configuration, is_page, is_report, is_answer, is_answer, is_answer, is_answer, is_answer, is_answer,
+    is_of_demo, is_events, is_command_line, is_of_demo, is_of_demo, is_both, is_comparison,
+    is_list, is_listed, is_cleaned,
+]  # fmt: skip
+"""What each of the commands prints, in the order of the page."""
+
+STATUS = """case "$*" in
+  --version) echo {version};;
+  *"auth status"*|"login status") echo '{{"loggedIn": true}}';;
+  *) exec "{program}" "$@";;
+esac
+"""
+
+
+@pytest.fixture(scope="module")
+def server(servers: ServerFactory) -> Server:
+    return servers(arguments=("--demo",))
+
+
+@pytest.fixture
+def shell(server: Server, tmp_path: Path) -> dict[str, str]:
+    """An environment with ``clinvk``, with CLIs that are logged in, and with the server's configuration."""
+    programs = minimal_bin(tmp_path / "bin")
+    (programs / "clinvk").symlink_to(GUNICORN.with_name("clinvk"))
+    clis = fakes(tmp_path / "clis")
+    for name, version in (("claude", "2.1.197"), ("codex", "0.169.0")):
+        (programs / name).write_text(f"#!/bin/sh\n{STATUS.format(version=version, program=clis.bin / name)}")
+        (programs / name).chmod(0o755)
+    clean = clean_environment(server.home, f"{programs}:{clis.bin}")
+    return clean | {"CLINVK_CONFIG": str(server.folder / "config.yaml"), "GEMINI_API_KEY": "k"}
+
+
+def test_every_command_has_its_check() -> None:
+    assert len(OTHERS) == len(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("check", "command"),
+    [*zip(CHECKS, OTHERS, strict=False)],
+    ids=[f"{n}" for n in range(min(len(CHECKS), len(OTHERS)))],
+)
+def test_a_command_does_what_the_page_says(
+    server: Server, shell: dict[str, str], tmp_path: Path, check: Callable[[str], None], command: str
+) -> None:
+    typed = command.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{server.port}")
+    if "--continue" in typed:
+        server.client.prompt("My name is Ada.")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, env=shell, check=True)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", typed],
+        cwd=tmp_path,
+        env=shell,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    check(done.stdout)
+
+
+@pytest.mark.parametrize("command", SERVING)
+def test_a_server_starts_as_the_page_says(tmp_path: Path, shell: dict[str, str], command: str) -> None:
+    port = free_port()
+    del shell["CLINVK_CONFIG"]
+    typed = "exec " + command.replace("8080", str(port))
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["bash", "-c", typed], env=shell | {"CLINVK_HOME": str(tmp_path / "h")}, stdout=log, stderr=log
+        )
+
+    def answers() -> bool:
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        with suppress(OSError):
+            return Client(port).get("/health").status == 200
+        return False
+
+    try:
+        wait_until(answers, 30)
+        assert Client(port).prompt("hi", backend="demo").json()["output"].startswith(DEMO)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def test_every_option_is_told() -> None:
+    commands = parser()._subparsers
+    assert commands is not None
+    (actions,) = commands._group_actions
+    assert isinstance(actions.choices, dict)
+    for name in ("serve", "doctor", "prompt", "compare"):
+        assert f"clinvk {name}" in PAGE
+        for action in actions.choices[name]._actions:
+            for option in action.option_strings:
+                assert (
+                    option in ("-h", "--help", "-p")
+                    or f"`{option}" in PAGE
+                    or f" {option} " in PAGE
+                    or f"{option}`" in PAGE
+                ), option
+
+
+def test_links_lead_somewhere() -> None:
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", PAGE, re.M)}
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", PAGE):
+        assert (ROOT / "docs" / target).exists(), target
+        assert target or anchor in headings, anchor
