@@ -307,7 +307,7 @@ claude can answer."""
 def test_the_page_on_a_narrow_terminal() -> None:
     shown = [line.plain for line in lines(REPORT, width=50)]
     assert max(map(len, shown[1:])) <= 50
-    assert "             in cannot be told: it hangs" in shown
+    assert "             logged in cannot be told: it hangs" in shown
 
 
 def test_the_page_without_unicode() -> None:
