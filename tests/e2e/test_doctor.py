@@ -51,6 +51,9 @@ def test_keys_log_in_where_they_do(bare: dict[str, str]) -> None:
     secret = "sk-ant-not-to-be-seen-0123456789"
     report = examined(bare | {"ANTHROPIC_API_KEY": secret, "GEMINI_API_KEY": secret, "OPENAI_API_KEY": secret})
     assert report["ready"] == ["claude", "gemini"], "codex does not heed OPENAI_API_KEY by itself"
+    assert report["codex"]["findings"][0]["fix"].startswith(
+        "run `printenv OPENAI_API_KEY | codex login --with-api-key`"
+    )
     assert report["claude"]["login"] == "an API key (ANTHROPIC_API_KEY)"
     assert report["gemini"]["login"] == "an API key (GEMINI_API_KEY)"
     assert secret not in json.dumps(report)

@@ -14,6 +14,8 @@ from services.backends.login import Evidence, Login, LoginCheck, no_answer
 
 CONFIG = "config.toml"
 OPENAI = "openai"
+KEY = "OPENAI_API_KEY"
+LOGIN_WITH_KEY = f"run `printenv {KEY} | codex login --with-api-key` as the user the server runs as"
 
 
 def judge(evidence: Evidence) -> Login:
@@ -44,6 +46,8 @@ def _openai(evidence: Evidence) -> Login:
     said = (evidence.output + evidence.errors).lower()
     if evidence.exit_code == 0:
         return Login(True, "an account of ChatGPT" if "chatgpt" in said else "an API key that it keeps")
+    if "not logged in" in said and evidence.environment.get(KEY):
+        return Login(False, f"`codex login status` says so; it heeds no {KEY} by itself", LOGIN_WITH_KEY)
     if "not logged in" in said:
         return Login(False, "`codex login status` says so")
     return no_answer(evidence)

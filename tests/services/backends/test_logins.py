@@ -7,6 +7,7 @@ import pytest
 from services.backends.claude import ClaudeBackend
 from services.backends.codex import CodexBackend
 from services.backends.codex.failures import VARIABLE_HINT
+from services.backends.codex.login import LOGIN_WITH_KEY
 from services.backends.demo import DemoBackend
 from services.backends.gemini import GeminiBackend
 from services.backends.gemini.login import NEEDED_BY_VERTEX
@@ -57,6 +58,10 @@ def test_claude(evidence: Evidence, login: Login) -> None:
         (
             Evidence(exit_code=1, errors="WARNING: proceeding\nNot logged in\n"),
             Login(False, "`codex login status` says so"),
+        ),
+        (
+            Evidence({"OPENAI_API_KEY": "k"}, exit_code=1, errors="Not logged in\n"),
+            Login(False, "`codex login status` says so; it heeds no OPENAI_API_KEY by itself", LOGIN_WITH_KEY),
         ),
         (Evidence(errors="API key configured - sk-dummy***56789\n"), Login(True, "an API key that it keeps")),
         (Evidence(errors="Logged in using ChatGPT\n"), Login(True, "an account of ChatGPT")),
