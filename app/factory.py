@@ -7,7 +7,7 @@ from flask import Flask
 from flask.json.provider import JSONProvider
 
 from app import __version__
-from blueprints import meta, requests
+from blueprints import docs, meta, requests
 from blueprints.anthropic import errors as anthropic_errors
 from blueprints.anthropic import routes as anthropic
 from blueprints.api import Api
@@ -55,4 +55,5 @@ def create_app(config: Config, *, container: Container | None = None) -> Flask:
         api.register_blueprint(blueprint)
     for prefix in anthropic.ALIASES:
         api.register_blueprint(anthropic.blueprint, url_prefix=prefix, name=f"anthropic at {prefix}")
+    app.register_blueprint(docs.blueprint)
     return app

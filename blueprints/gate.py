@@ -3,13 +3,14 @@
 from flask import Flask, g, request
 from flask_cors import CORS
 
+from blueprints import docs
 from blueprints.limits import RateLimits
 from services.errors import ClinvkError, ErrorCode
 from services.key_ring import KeyRing
 from services.network import Hosts, Origins, client_address, networks, subscriber
 from services.settings import ServerSettings
 
-OPEN_PATHS = {"/health", "/docs", "/openapi.json", "/metrics"}
+OPEN_PATHS = {"/health", "/openapi.json", "/metrics", *docs.OPEN_PATHS}
 PROBES = {"/", "/openai", "/anthropic"}
 OUR_HEADERS = (
     "X-Request-Id", "Request-Id", "Retry-After", "X-Should-Retry", "WWW-Authenticate",

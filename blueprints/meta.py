@@ -65,6 +65,7 @@ class IndexSchema(ma.Schema):
         keys=fields.String(), values=fields.String(), metadata={"description": "Where each dialect is spoken."}
     )
     openapi = fields.String(metadata={"description": "Where this document is."})
+    docs = fields.String(metadata={"description": "Where the document is a page for people."})
     health = fields.String(metadata={"description": "Where to ask how the server is."})
 
 
@@ -78,6 +79,7 @@ def index() -> Response:
         description="One HTTP server in front of the AI command lines installed here.",
         apis={"native": "/api/v1", "openai": "/openai/v1", "anthropic": "/anthropic"},
         openapi="/openapi.json",
+        docs="/docs",
         health="/health",
     )
 

@@ -11,6 +11,7 @@ def test_index_says_what_this_is() -> None:
     assert answer["name"] == "clinvk"
     assert client.get(answer["openapi"]).status_code == 200
     assert client.get(answer["health"]).status_code == 200
+    assert client.get(answer["docs"]).mimetype == "text/html"
     assert client.head("/").status_code == 200
     lists = {"native": "/backends", "openai": "/models", "anthropic": "/v1/models"}
     assert {name: client.get(answer["apis"][name] + path).status_code for name, path in lists.items()} == dict.fromkeys(

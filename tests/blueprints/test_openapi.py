@@ -23,7 +23,7 @@ def test_every_route_is_in_it(document: Any) -> None:
     assert document["openapi"] == "3.1.0"
     rules = fake_app(FakeRuns({})).url_map.iter_rules()
     routes = {re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule) for rule in rules}
-    assert set(document["paths"]) == routes - {"/openapi.json"}
+    assert set(document["paths"]) == {route for route in routes if not route.startswith(("/openapi.json", "/docs"))}
 
 
 def test_every_route_says_what_it_answers(document: Any) -> None:
