@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.doctor.findings import BackendReport, Finding, Level
+from app.doctor.places import nearest
 from services.availability import Availability, BackendStatus, Capture
 from services.backends import create_backends
 from services.backends.base import Backend
@@ -37,9 +38,8 @@ def _engine(home: Path) -> Iterator[Engine]:
     The CLIs look for instructions in the folders above the one that they run in: in the shared temporary folder
     somebody could have put some there.
     """
-    nearest = next(folder for folder in (home, *home.parents) if folder.is_dir())
     try:
-        folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=nearest))
+        folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=nearest(home)))
     except OSError:  # which is told as a fault of its own
         folder = Path(tempfile.mkdtemp(prefix=".doctor-"))
     engine = Engine(folder)

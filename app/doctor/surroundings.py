@@ -14,6 +14,7 @@ from app.client.errors import ClientError
 from app.config import ConfigError
 from app.config.checks import is_local
 from app.doctor.findings import Finding, Level
+from app.doctor.places import is_there, nearest
 from app.source import keys_of
 from services.container import database
 from services.errors import ClinvkError
@@ -74,34 +75,34 @@ def of_folders(config: Config) -> Iterator[Finding]:
 
 
 def _of_home(home: Path) -> Iterator[Finding]:
-    nearest = next(folder for folder in (home, *home.parents) if folder.exists())
-    if not nearest.is_dir():
-        yield Finding(Level.FAULT, f"{nearest} is no folder", "remove it, or let CLINVK_HOME name another one")
+    place = nearest(home)
+    if not place.is_dir():
+        yield Finding(Level.FAULT, f"{place} is no folder", "remove it, or let CLINVK_HOME name another one")
         return
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        text = f"{nearest} cannot be written to" + ("" if nearest == home else f", so {home} cannot be made")
-        yield Finding(Level.FAULT, text, f"chown it to the server's user: chown {_user_id()} {nearest}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        if place == home:
+            owner = f"{os.geteuid()}:{os.getegid()}"
+            yield Finding(Level.FAULT, f"{home} cannot be written to", f"chown -R {owner} {home}")
+        else:
+            text = f"{place} cannot be written to, so {home} cannot be made"
+            yield Finding(Level.FAULT, text, "let CLINVK_HOME name a folder that is this user's")
         return
-    if nearest != home:
+    if place != home:
         yield Finding(Level.NOTE, f"{home} will be made at the first start")
     elif mode := stat.S_IMODE(home.stat().st_mode) & OTHERS:
         text = f"others may look into {home} (mode {mode | 0o700:o}); prompts and answers lie there"
         yield Finding(Level.WARNING, text, f"chmod 700 {home}")
     else:
         yield Finding(Level.GOOD, f"{home} is there, for its owner alone")
-    free = shutil.disk_usage(nearest).free
+    free = shutil.disk_usage(place).free
     if free < LITTLE_SPACE_BYTES:
         text = f"only {free / GIB:.1f} GiB are left on the disk of {home}"
         yield Finding(Level.WARNING, text, "make room, or let CLINVK_HOME name a folder on another disk")
 
 
-def _user_id() -> str:
-    return f"{os.geteuid()}:{os.getegid()}"
-
-
 def _of_store(config: Config) -> Finding:
     place = database(config)
-    if isinstance(place, Path) and not place.exists():
+    if isinstance(place, Path) and not is_there(place):
         return Finding(Level.NOTE, "the session store will be made at the first start")
     try:
         with SessionStore.open(place) as store:

@@ -221,6 +221,12 @@ def test_folders(doctor: Doctor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert findings(report["folders"])[0] == f"{tmp_path}/file is no folder"
 
 
+def test_a_home_that_cannot_be_looked_at(doctor: Doctor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CLINVK_HOME", str(tmp_path / ("long" * 100)))
+    report = doctor.json("--config", str(doctor.home / "config.yaml"))
+    assert findings(report["folders"], Level.NOTE)[0].endswith("will be made at the first start")
+
+
 def test_no_server(doctor: Doctor) -> None:
     assert doctor.json()["server"] == [
         {"level": "note", "text": f"no server runs at http://127.0.0.1:{doctor.port}", "fix": "clinvk serve"}
