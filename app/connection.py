@@ -54,13 +54,13 @@ class ClientSocket(socket.socket):
 
     While it blocks, :meth:`recv` raises TimeoutError once ``read_by`` (time.monotonic) has passed, however often a few
     bytes arrive, and :meth:`sendall` raises BrokenPipeError when the client takes nothing for ``write_timeout_s``.
-    ``body_is_loaded`` is called when the application has made of a body what it needs.
+    ``has_begun`` is called when the application has made of a body what it needs, and when its answer begins.
     """
 
     read_by: float = math.inf
     write_timeout_s: float = math.inf
     dropped: bool = False
-    body_is_loaded: Callable[[], None] | None = None
+    has_begun: Callable[[], None] | None = None
 
     @classmethod
     def adopt(cls, plain: socket.socket, write_timeout_s: float) -> "ClientSocket":
@@ -255,8 +255,12 @@ def telling_timeouts(application: Application) -> Application:
     def wrapped(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         sock = environ.get("gunicorn.socket")
         environ["wsgi.input"] = _TimedBody(environ["wsgi.input"])
-        if isinstance(sock, ClientSocket) and sock.body_is_loaded is not None:
-            environ[BODY_IS_LOADED] = sock.body_is_loaded
-        return application(environ, start_response)
+        if not isinstance(sock, ClientSocket) or sock.has_begun is None:
+            return application(environ, start_response)
+        environ[BODY_IS_LOADED] = sock.has_begun
+        try:
+            return application(environ, start_response)
+        finally:
+            sock.has_begun()
 
     return wrapped

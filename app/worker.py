@@ -32,6 +32,11 @@ LINGER_S = 2.0
 LINGER_BYTES = 64 * 1024
 READING_THREADS = 12
 """Threads that may wait for the rest of a body or have a large one: fewer than those for requests that need no run."""
+WORKING_THREADS = 6
+"""Threads that may work on a request until its body is loaded or its answer begins: more of them would only take turns,
+and let the thread that accepts wait for its own."""
+PROBABLY_WAITS_S = 0.5
+"""A request that has been worked on for so long is waiting for something, and no longer counts among those."""
 WATCHING_THREADS = 2
 """Threads for those who ask how the server is, and must not wait behind a thousand others for the answer."""
 
@@ -61,6 +66,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         self._lingering: deque[Connection] = deque()
         self._reading = 0
         self._to_read: deque[Connection] = deque()
+        self._working: dict[Connection, float] = {}  # since when, the oldest first
+        self._to_work: deque[Connection] = deque()
+        self._work = threading.Lock()
         self._watching: ThreadPoolExecutor | None = None
         self._stopping = False
 
@@ -136,20 +144,53 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
                 return
             self._reading += 1
             conn.is_reading = True
-            conn.sock.body_is_loaded = partial(self.method_queue.defer, self._has_loaded, conn)
+            conn.sock.has_begun = partial(self._has_begun, conn)
+            self._submit(self.tpool, conn)  # it will mostly wait
+            return
         self._give_thread(conn)
 
     def _give_thread(self, conn: Connection) -> None:
-        pool = self._watching if self._watching is not None and conn.is_watching() else self.tpool
+        """Give a thread to a request, at once or when others have let go of theirs."""
+        if self._watching is not None and conn.is_watching():
+            self._submit(self._watching, conn)
+            return
+        conn.sock.has_begun = partial(self._has_begun, conn)
+        with self._work:
+            self._to_work.append(conn)
+        self._work_on()
+
+    def _submit(self, pool: ThreadPoolExecutor, conn: Connection) -> None:
         answered = pool.submit(self.handle, conn)
         answered.add_done_callback(partial(self.method_queue.defer, self.finish_request, conn))
+
+    def _has_begun(self, conn: Connection) -> None:
+        """A request's body is loaded, or its answer begins: from now on its thread mostly waits.  In any thread."""
+        if conn.is_reading:
+            self.method_queue.defer(self._has_loaded, conn)
+        with self._work:
+            self._working.pop(conn, None)
+        self._work_on()
+
+    def _work_on(self) -> None:
+        """Let threads begin with the requests that wait for one, as many as may."""
+        with self._work:
+            while self._to_work and len(self._working) < WORKING_THREADS:
+                conn = self._to_work.popleft()
+                self._working[conn] = time.monotonic()
+                self._submit(self.tpool, conn)
+
+    def _let_go(self, since_s: float) -> None:
+        """Count no more the requests that have been worked on since before ``since_s``."""
+        with self._work:
+            for conn in [conn for conn, began_s in self._working.items() if began_s < since_s]:
+                del self._working[conn]
+        self._work_on()
 
     def _has_loaded(self, conn: Connection) -> None:
         """A thread waits no more for the rest of a request, and does not need its body any more."""
         if not conn.is_reading:
             return
         conn.is_reading = False
-        conn.sock.body_is_loaded = None
         self._reading -= 1
         while self._to_read and self._reading < READING_THREADS:
             following = self._to_read.popleft()
@@ -160,6 +201,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
     def finish_request(self, conn: Connection, fs: Any) -> None:
         """A request has been answered, or given up."""
         self._has_loaded(conn)
+        self._has_begun(conn)
         super().finish_request(conn, fs)
 
     def murder_pending(self) -> None:
@@ -175,6 +217,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
                 conn.close()
         while self._lingering and self._lingering[0].lingers_until <= now:
             self._end_linger(self._lingering[0])
+        self._let_go(now - PROBABLY_WAITS_S)
 
     # ------------------------------------------------------------------ closing connections
 
@@ -241,6 +284,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         """End what a worker has; the last thing it does.  A thread that hangs in sending is not waited for."""
         if self.services is not None:
             self.services.close()
+        self._to_work.clear()
         for pool in filter(None, (self.tpool, self._watching)):
             pool.shutdown(wait=False, cancel_futures=True)
         give_up_s = time.monotonic() + THREADS_END_WITHIN_S

@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 
@@ -101,6 +102,36 @@ def write_log() -> dict[str, str]:
     logging.getLogger("some.library").warning("told by a library")
     logging.getLogger("some.library").info("what nobody needs")
     raise ValueError("told by Flask")
+
+
+working: list[int] = []
+most_working = 0
+
+
+@app.get("/work")
+def work() -> dict[str, int]:
+    """Takes a moment before it answers; says how many did at the same time at most."""
+    global most_working
+    working.append(1)
+    most_working = max(most_working, len(working))
+    time.sleep(0.02)
+    working.pop()
+    return {"most": most_working}
+
+
+released = threading.Event()
+
+
+@app.get("/hold")
+def hold() -> dict[str, bool]:
+    """Waits for ``/release`` before it answers."""
+    return {"released": released.wait(60)}
+
+
+@app.get("/release")
+def release() -> dict[str, bool]:
+    released.set()
+    return {"released": True}
 
 
 @app.get("/run")

@@ -7,11 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
 from app.server import CONNECTIONS
+from app.worker import WORKING_THREADS
 from tests.app.conftest import Running, Start
 from tests.support.waiting import wait_until
 
@@ -351,6 +353,26 @@ def test_who_asks_how_the_server_is_does_not_wait_behind_others(crowded: Running
     finally:
         for sock in socks:
             sock.close()
+
+
+def test_a_few_requests_are_worked_on_at_a_time_and_all_answered(running: Running) -> None:
+    with ThreadPoolExecutor(4 * WORKING_THREADS) as pool:
+        answers = list(pool.map(lambda _: running.client.get("/work").json(), range(4 * WORKING_THREADS)))
+    assert 1 < max(answer["most"] for answer in answers) <= WORKING_THREADS
+
+
+def test_answers_that_have_begun_do_not_hold_up_other_requests(running: Running) -> None:
+    with ExitStack() as stack:
+        for _ in range(WORKING_THREADS + 2):
+            stack.enter_context(running.client.raw(request("/run?secs=60")))
+        assert running.client.request("GET", "/work", timeout_s=10).status == 200
+
+
+def test_requests_that_wait_before_they_answer_do_not_hold_up_others(running: Running) -> None:
+    with ThreadPoolExecutor(WORKING_THREADS + 2) as pool:
+        held = [pool.submit(running.client.get, "/hold") for _ in range(WORKING_THREADS + 2)]
+        assert running.client.request("GET", "/release", timeout_s=20).status == 200
+        assert [future.result().json() for future in held] == [{"released": True}] * len(held)
 
 
 HIDDEN = b"GET /dumpable HTTP/1.1\r\nHost: x\r\n\r\n"
