@@ -50,10 +50,15 @@ def create_app(config: Config, *, container: Container | None = None) -> Flask:
     requests.install(app)
     Gate(app, config.server, container.keys)
     app.before_request(requests.require_json)
-    api = Api(app, envelopes={"/openai": openai_errors.envelope, "/anthropic": anthropic_errors.envelope})
-    for blueprint in (meta.blueprint, native.blueprint, records.blueprint, openai.blueprint, anthropic.blueprint):
+    api = Api(
+        app,
+        envelopes={"/openai": openai_errors.envelope, "/anthropic": anthropic_errors.envelope},
+        keys_required=container.keys.required,
+    )
+    for blueprint in (native.blueprint, records.blueprint, openai.blueprint, anthropic.blueprint):
         api.register_blueprint(blueprint)
     for prefix in anthropic.ALIASES:
-        api.register_blueprint(anthropic.blueprint, url_prefix=prefix, name=f"anthropic at {prefix}")
+        api.register_blueprint(anthropic.blueprint, url_prefix=prefix, name=f"Anthropic at {prefix}")
+    api.register_blueprint(meta.blueprint)
     app.register_blueprint(docs.blueprint)
     return app

@@ -17,6 +17,8 @@ from flask import Flask, Request, Response, g, request
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
+from blueprints.api_document import Example, options
+from blueprints.context import services
 from blueprints.errors import PROBLEM_JSON, Envelope, ErrorResponses, ProblemSchema
 from blueprints.json_input import parse_json, problems_of
 from blueprints.requests import read_body
@@ -74,6 +76,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
     def __init__(self, *args: Any, errors: type[ma.Schema] | None = None, **options: Any) -> None:
         """``errors`` is what the dialect's errors look like, where they are not the native ones."""
         super().__init__(*args, **options)
+        self._prepare_doc_cbks.append(_prepare_examples_doc)
         if errors is not None:
             self._errors = errors
             self._prepare_doc_cbks.append(self._prepare_errors_doc)
@@ -93,11 +96,25 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         decorate: Callable[[View], View] = super().route(rule, **options)
         return decorate
 
-    def arguments(self, schema: type[ma.Schema], **options: Any) -> Callable[[View], View]:
-        """Load the request's arguments with a schema and pass them to the view."""
+    def arguments(
+        self, schema: type[ma.Schema], *, examples: Mapping[str, Example] | None = None, **options: Any
+    ) -> Callable[[View], View]:
+        """Load the request's arguments with a schema and pass them to the view; ``examples`` are for people."""
         # one instance for all requests: to make one takes longer than to load with it
-        decorate: Callable[[View], View] = super().arguments(schema(), **options)
+        load: Callable[[View], View] = super().arguments(schema(), **options)
+
+        def decorate(view: View) -> View:
+            loading: Any = load(view)
+            loading._apidoc["examples"] = examples or {}
+            decorated: View = loading
+            return decorated
+
         return decorate
+
+    def keyless(self, view: View) -> View:
+        """Document that a view needs no key; that it needs none is for the gate to say."""
+        documented: View = super().doc(security=[])(view)
+        return documented
 
     def response(self, status_code: int, schema: Any = None, **options: Any) -> Callable[[View], View]:
         """Document the view's answer."""
@@ -110,6 +127,18 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         return decorate
 
 
+def _prepare_examples_doc(doc: dict[str, Any], info: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+    """Document examples of bodies, for a backend that can answer here."""
+    examples: Mapping[str, Example] = info.get("examples", {})
+    if examples:
+        backend = next((its.name for its in services().availability.statuses() if its.enabled and its.available), "")
+        backend = backend or services().config.default_backend
+        shown = {name: {"value": example(backend)} for name, example in examples.items()}
+        for content in doc["requestBody"]["content"].values():
+            content["examples"] = shown
+    return doc
+
+
 def _is_error(status: int | str) -> bool:
     return status == "default" or int(status) >= 400
 
@@ -120,8 +149,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest has no type
     ERROR_SCHEMA = ProblemSchema
     DEFAULT_RESPONSE_CONTENT_TYPE: str = "application/json"
 
-    def __init__(self, app: Flask, envelopes: Mapping[str, Envelope]) -> None:
+    def __init__(self, app: Flask, envelopes: Mapping[str, Envelope], *, keys_required: bool) -> None:
         """``envelopes`` maps the path prefix of a dialect to its error envelope."""
+        app.config["API_SPEC_OPTIONS"] = options(keys_required=keys_required)
         self._errors = ErrorResponses(envelopes)
         self._undocumented: deque[Callable[[], None]] = deque()
         self._documenting = threading.Lock()

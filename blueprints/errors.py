@@ -13,7 +13,8 @@ from flask import Response, request
 from marshmallow import fields
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from services.errors import ClinvkError, ErrorCode
+from blueprints.api_document import by_status
+from services.errors import STATUS, ClinvkError, ErrorCode
 from services.events import Failed
 from services.tracing import request_id
 
@@ -44,6 +45,9 @@ IN_VAIN = {ErrorCode.UNAUTHORIZED, ErrorCode.BACKEND_UNAVAILABLE, ErrorCode.INTE
 installed; and after a fault of ours nobody knows what has run."""
 
 
+ERRORS = f"The error. By status: {by_status((status, code.value) for code, status in STATUS.items())}."
+
+
 class ProblemItemSchema(ma.Schema):
     """One field at fault."""
 
@@ -59,7 +63,7 @@ class ProblemSchema(ma.Schema):
     status = fields.Integer(metadata={"description": "The HTTP status."})
     detail = fields.String(metadata={"description": "What happened, and what to do about it."})
     errors = fields.List(fields.Nested(ProblemItemSchema), metadata={"description": "The fields at fault."})
-    error = fields.String(metadata={"description": "The error code.", "enum": [code.value for code in ErrorCode]})
+    error = fields.String(metadata={"description": ERRORS, "enum": [code.value for code in ErrorCode]})
     message = fields.String(metadata={"description": "The same as `detail`."})
     request_id = fields.String(metadata={"description": "The request, as in the header `X-Request-Id`."})
     exit_code = fields.Integer(metadata={"description": "The CLI's, where one has run; -1 when we ended it."})

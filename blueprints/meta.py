@@ -16,7 +16,7 @@ STATUS = (
     "`ok`; `degraded`: an enabled backend is missing; `unhealthy` (with HTTP status 503): no session can be recorded."
 )
 
-blueprint = Blueprint("meta", __name__, description="The server itself.")
+blueprint = Blueprint("Server", __name__, description="What it is, and how it is.")
 
 
 class BackendHealthSchema(ma.Schema):
@@ -85,6 +85,7 @@ def index() -> Response:
 
 
 @blueprint.route("/health")
+@blueprint.keyless
 @blueprint.response(200, HealthSchema)
 @blueprint.alt_response(503, schema=HealthSchema)
 def health() -> tuple[dict[str, Any], int]:

@@ -7,8 +7,9 @@ import orjson
 from flask import Response
 from marshmallow import fields
 
+from blueprints.api_document import by_status
 from blueprints.fields import about
-from services.errors import ClinvkError, ErrorCode
+from services.errors import STATUS, ClinvkError, ErrorCode
 from services.tracing import request_id
 
 STATUS_OVERLOADED = 529
@@ -45,10 +46,15 @@ TYPES: dict[ErrorCode, str] = {
 """What each code is called here."""
 
 
+KINDS = [(STATUS_OVERLOADED if code is ErrorCode.OVERLOADED else STATUS[code], kind) for code, kind in TYPES.items()]
+
+
 class ErrorDetailSchema(ma.Schema):
     """What went wrong."""
 
-    type = fields.String(metadata={"description": "The kind of error.", "enum": sorted(set(TYPES.values()))})
+    type = fields.String(
+        metadata=about(f"The kind of error. By status: {by_status(KINDS)}.") | {"enum": sorted(set(TYPES.values()))}
+    )
     message = fields.String(metadata=about("What happened, and what to do about it."))
 
 

@@ -5,6 +5,7 @@ already ends in ``/v1``.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import marshmallow as ma
@@ -38,16 +39,24 @@ from services.running import Running
 from services.tracing import request_id
 
 blueprint = Blueprint(
-    "anthropic",
+    "Anthropic",
     __name__,
     url_prefix="/anthropic/v1",
-    description="Anthropic's Messages API.",
+    description="Anthropic's Messages API, at three addresses, as clients make theirs of a base URL in different ways.",
     errors=AnthropicErrorSchema,
 )
 blueprint.after_request(with_request_id)
 
 ALIASES = ("/anthropic/v1/v1", "/anthropic")
 DEFAULT_BACKEND = "claude"
+
+
+def _question(backend: str) -> dict[str, Any]:
+    return {"model": backend, "messages": [{"role": "user", "content": "Hello!"}]}
+
+
+def _example(backend: str, *, stream: bool) -> dict[str, Any]:
+    return _question(backend) | {"max_tokens": 1024, "stream": stream}
 
 
 @blueprint.route("")
@@ -58,7 +67,9 @@ def about_here() -> Response:
 
 
 @blueprint.route("/messages", methods=["POST"])
-@blueprint.arguments(MessagesSchema)
+@blueprint.arguments(
+    MessagesSchema, examples={"A question": partial(_example, stream=False), "A stream": partial(_example, stream=True)}
+)
 @blueprint.response(200, MessageAnswerSchema)
 @blueprint.alt_response(200, schema=StreamEventSchema, content_type=sse.CONTENT_TYPE, success=True)
 def messages(asked: MessagesRequest) -> Response:
@@ -73,10 +84,13 @@ def messages(asked: MessagesRequest) -> Response:
 
 
 @blueprint.route("/messages/count_tokens", methods=["POST"])
-@blueprint.arguments(CountTokensSchema)
+@blueprint.arguments(CountTokensSchema, examples={"A question": _question})
 @blueprint.response(200, TokenCountSchema)
 def count_tokens(asked: CountRequest) -> Response:
-    """Estimate the tokens of a conversation.  No CLI counts in advance, and the header `X-Clinvk-Usage` says so."""
+    """Estimate the tokens of a conversation.
+
+    No CLI counts in advance, and the header `X-Clinvk-Usage` says so.
+    """
     return chat.counted(jsonify(input_tokens=tokens_of_messages(asked.texts)), estimated=True)
 
 

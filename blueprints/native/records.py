@@ -19,7 +19,9 @@ from services.errors import ClinvkError, ErrorCode
 from services.registry import RunRecord
 from services.sessions.records import Session, Status, Turn
 
-blueprint = Blueprint("records", __name__, url_prefix="/api/v1", description="Sessions and runs.")
+blueprint = Blueprint(
+    "Sessions and runs", __name__, url_prefix="/api/v1", description="What was said, and what is going on."
+)
 
 MOST_SESSIONS = 1000
 LEAST_PREFIX = 8

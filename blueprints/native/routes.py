@@ -10,6 +10,7 @@ from flask import Response, jsonify, request
 
 from blueprints import sse
 from blueprints.api import Blueprint, View
+from blueprints.api_document import Example
 from blueprints.context import services
 from blueprints.errors import of_failure
 from blueprints.native.answers import (
@@ -31,12 +32,21 @@ from services.orchestration import Chain, Compare, Parallel
 from services.prompts import Prompt
 from services.running import Running
 
-blueprint = Blueprint("native", __name__, url_prefix="/api/v1", description="Prompts for every backend.")
+blueprint = Blueprint(
+    "Prompts", __name__, url_prefix="/api/v1", description="The native API: agents, with all that each CLI can do."
+)
 STREAM = "stream-json"
 
 
 @blueprint.route("/prompt", methods=["POST"])
-@blueprint.arguments(PromptSchema)
+@blueprint.arguments(
+    PromptSchema,
+    examples={
+        "A prompt": lambda backend: {"backend": backend, "prompt": "Hello!"},
+        "A stream": lambda backend: {"backend": backend, "prompt": "Hello!", "output_format": "stream-json"},
+        "Without a session": lambda backend: {"backend": backend, "prompt": "Hello!", "ephemeral": True},
+    },
+)
 @blueprint.response(200, AnswerSchema, description="The run's answer, also when it failed.")
 @blueprint.alt_response(200, schema=EventSchema, content_type=NDJSON, success=True)
 @blueprint.alt_response(200, schema=EventSchema, content_type=sse.CONTENT_TYPE, success=True)
@@ -59,32 +69,49 @@ def prompt(prompt: Prompt) -> Response:
     return _whole(run)
 
 
-def several(rule: str, takes: type[ma.Schema], answers: type[ma.Schema]) -> Callable[[View], View]:
+def several(rule: str, takes: type[ma.Schema], answers: type[ma.Schema], example: Example) -> Callable[[View], View]:
     """A route that runs several prompts, and answers whole or with their events."""
+    examples: dict[str, Example] = {
+        "An example": example,
+        "The same as a stream": lambda backend: example(backend) | {"output_format": STREAM},
+    }
 
     def decorate(view: View) -> View:
         for content_type in (sse.CONTENT_TYPE, NDJSON):
             view = blueprint.alt_response(200, schema=EventSchema, content_type=content_type, success=True)(view)
         return blueprint.route(rule, methods=["POST"])(
-            blueprint.arguments(takes)(blueprint.response(200, answers)(view))
+            blueprint.arguments(takes, examples=examples)(blueprint.response(200, answers)(view))
         )
 
     return decorate
 
 
-@several("/parallel", ParallelSchema, ParallelAnswerSchema)
+def _tasks(backend: str) -> dict[str, Any]:
+    return {"tasks": [{"backend": backend, "prompt": prompt} for prompt in ("What is a mutex?", "What is a lock?")]}
+
+
+def _steps(backend: str) -> dict[str, Any]:
+    first = {"name": "write", "backend": backend, "prompt": "Write a limerick."}
+    return {"steps": [first, {"name": "translate", "backend": backend, "prompt": "In French: {{previous}}"}]}
+
+
+def _comparison(backend: str) -> dict[str, Any]:
+    return {"backends": [backend], "prompt": "What is a mutex?"}
+
+
+@several("/parallel", ParallelSchema, ParallelAnswerSchema, _tasks)
 def parallel(parallel: Parallel) -> Response:
     """Run several prompts at once."""
     return _all_of(parallel, services().orchestrator.parallel(parallel, _caller()))
 
 
-@several("/chain", ChainSchema, ChainAnswerSchema)
+@several("/chain", ChainSchema, ChainAnswerSchema, _steps)
 def chain(chain: Chain) -> Response:
     """Run prompts one after the other, each of which may use what the one before said."""
     return _all_of(chain, services().orchestrator.chain(chain, _caller()))
 
 
-@several("/compare", CompareSchema, CompareAnswerSchema)
+@several("/compare", CompareSchema, CompareAnswerSchema, _comparison)
 def compare(compare: Compare) -> Response:
     """Ask several backends the same."""
     return _all_of(compare, services().orchestrator.compare(compare, _caller()))

@@ -7,8 +7,9 @@ import orjson
 from flask import Response
 from marshmallow import fields
 
+from blueprints.api_document import by_status
 from blueprints.fields import about
-from services.errors import ClinvkError, ErrorCode
+from services.errors import STATUS, ClinvkError, ErrorCode
 
 INVALID = "invalid_request_error"
 
@@ -43,13 +44,18 @@ KINDS: dict[ErrorCode, tuple[str, str | None]] = {
 """What each code is called here: the type, and the code."""
 
 
+CODES = [(STATUS[code], name) for code, (_, name) in KINDS.items() if name is not None]
+
+
 class OpenAIErrorDetailSchema(ma.Schema):
     """What went wrong."""
 
     message = fields.String(metadata=about("What happened, and what to do about it."))
     type = fields.String(metadata={"description": "The kind of error.", "enum": sorted({t for t, _ in KINDS.values()})})
     param = fields.String(allow_none=True, metadata=about("The field at fault, such as `messages[1].content`."))
-    code = fields.String(allow_none=True, metadata=about("The error, to be told apart by programs."))
+    code = fields.String(
+        allow_none=True, metadata=about(f"The error, to be told apart by programs. By status: {by_status(CODES)}.")
+    )
 
 
 class OpenAIErrorSchema(ma.Schema):

@@ -1,5 +1,6 @@
 """The routes of OpenAI's Chat Completions API."""
 
+from functools import partial
 from typing import Any
 
 from flask import Response, jsonify
@@ -16,15 +17,19 @@ from services.errors import ClinvkError, ErrorCode, Problem
 from services.models import ModelEntry
 
 blueprint = Blueprint(
-    "openai",
+    "OpenAI",
     __name__,
     url_prefix="/openai",
-    description="OpenAI's Chat Completions API: a model that a CLI asks.",
+    description="OpenAI's Chat Completions API: a model, asked by a CLI without its tools.",
     errors=OpenAIErrorSchema,
 )
 
 CREATED = 1_735_689_600
 """When a model was made, in Unix seconds, is not known here: one fixed moment for all."""
+
+
+def _example(backend: str, *, stream: bool) -> dict[str, Any]:
+    return {"model": backend, "messages": [{"role": "user", "content": "Hello!"}], "stream": stream}
 
 
 @blueprint.route("")
@@ -35,7 +40,9 @@ def about_here() -> Response:
 
 
 @blueprint.route("/v1/chat/completions", methods=["POST"])
-@blueprint.arguments(ChatSchema)
+@blueprint.arguments(
+    ChatSchema, examples={"A question": partial(_example, stream=False), "A stream": partial(_example, stream=True)}
+)
 @blueprint.response(200, CompletionSchema)
 @blueprint.alt_response(200, schema=ChunkSchema, content_type=sse.CONTENT_TYPE, success=True)
 def chat_completions(asked: ChatRequest) -> Response:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.errors import STATUS, ErrorCode
 from tests.support.fake_runs import FakeRuns, fake_app
 
 
@@ -110,3 +111,64 @@ def properties(document: Any, schema: Any) -> dict[str, Any]:
     schema = resolved(document, schema)
     several = [properties(document, one) for name in ("oneOf", "anyOf", "allOf") for one in schema.get(name, ())]
     return {name: its for members in [*several, schema.get("properties", {})] for name, its in members.items()}
+
+
+OPERATIONS = {"get", "post", "delete"}
+
+
+def test_it_says_where_the_server_is_and_what_lets_one_in(document: Any) -> None:
+    assert [server["url"] for server in document["servers"]] == ["/"]
+    kinds = {name: its["type"] for name, its in document["components"]["securitySchemes"].items()}
+    assert kinds == {"api-key": "apiKey", "bearer": "http"}
+    assert {} in document["security"], "no key is needed here"
+
+
+def test_it_says_what_needs_a_key_as_the_gate_does() -> None:
+    client = fake_app(FakeRuns({}), keys=["key"]).test_client()
+    document = client.get("/openapi.json").json
+    assert document is not None
+    assert document["security"] == [{"api-key": []}, {"bearer": []}]
+    keyless = set()
+    for path, item in document["paths"].items():
+        for method in item.keys() & OPERATIONS:
+            asked = client.open(
+                path.replace("{", "").replace("}", ""), method=method, json={} if method == "post" else None
+            )
+            assert (asked.status_code != 401) == (item[method].get("security") == []), f"{method} {path}"
+            keyless |= {path} if asked.status_code != 401 else set()
+    assert "/health" in keyless
+
+
+def test_its_parts_are_in_the_order_in_which_a_person_wants_them(document: Any) -> None:
+    tags = [tag["name"] for tag in document["tags"]]
+    used = {
+        tag for item in document["paths"].values() for name in item.keys() & OPERATIONS for tag in item[name]["tags"]
+    }
+    shown = [tag for tag in tags if tag in used]
+    assert used <= set(tags)
+    assert shown[:4] == ["Prompts", "Sessions and runs", "OpenAI", "Anthropic"]
+    assert shown[-1] == "Server"
+
+
+def test_every_body_has_examples_that_are_taken(document: Any) -> None:
+    from jsonschema import Draft202012Validator
+
+    examples = 0
+    for path, item in document["paths"].items():
+        body = item.get("post", {}).get("requestBody")
+        if body is None:
+            continue
+        content = body["content"]["application/json"]
+        schema = content["schema"] | {"components": document["components"]}
+        assert content["examples"], path
+        for its in content["examples"].values():
+            Draft202012Validator(schema).validate(its["value"])
+            examples += 1
+    assert examples > 10
+
+
+@pytest.mark.parametrize("status", sorted({STATUS[code] for code in ErrorCode}))
+@pytest.mark.parametrize(("schema", "field"), [("Problem", "error"), ("OpenAIErrorDetail", "code")])
+def test_every_error_is_told_by_its_status(document: Any, schema: str, field: str, status: int) -> None:
+    told = document["components"]["schemas"][schema]["properties"][field]["description"]
+    assert re.search(rf"\b{status} `", told)
