@@ -104,7 +104,9 @@ def test_a_command_does_what_the_page_says(
     check(done.stdout)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/clients.md", "docs/configuration.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "README.zh.md", "docs/api.md", "docs/clients.md", "docs/configuration.md"]
+)
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     text = path.read_text()
@@ -114,3 +116,13 @@ def test_links_lead_somewhere(page: str) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
             assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, anchor
+
+
+def test_the_chinese_page_has_the_same_commands_and_links() -> None:
+    english, chinese = ((ROOT / name).read_text() for name in ("README.md", "README.zh.md"))
+    assert "(README.zh.md)" in english[:100]
+    assert "(README.md)" in chinese[:100]
+    for pattern in (r"^```.*?^```$", r"^(?:#+) ", r"\]\(((?!README)[^)]*)\)"):
+        found = [re.findall(pattern, page, re.MULTILINE | re.DOTALL) for page in (english, chinese)]
+        assert found[0]
+        assert found[0] == found[1]
