@@ -258,6 +258,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
             self._begin_stop()
 
     def _begin_stop(self) -> None:
+        for listener in self.sockets:
+            listener.close()  # what nobody accepts is better refused; and another server may want to listen there
         soon = time.monotonic() + STOP_KEEPALIVE_LINGER
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, soon)
