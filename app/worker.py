@@ -69,6 +69,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         self._watching = ThreadPoolExecutor(WATCHING_THREADS, "watching")
         return ThreadPoolExecutor(self.cfg.threads, "request")
 
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Deal with what happens within ``timeout`` seconds.
+
+        What was told of a connection is forgotten when another one's event has closed it since.
+        """
+        for key, _ in self.poller.select(timeout):
+            if self.poller.get_map().get(key.fd) is key:
+                key.data(key.fileobj)
+
     # ------------------------------------------------------------------ connections
 
     def accept(self, listener: Any) -> None:
