@@ -77,6 +77,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         self._watching = ThreadPoolExecutor(WATCHING_THREADS, "watching")
         return ThreadPoolExecutor(self.cfg.threads, "request")
 
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Deal with what happens within ``timeout`` seconds.
+
+        What was told of a connection is forgotten when another one's event has closed it since.
+        """
+        for key, _ in self.poller.select(timeout):
+            if self.poller.get_map().get(key.fd) is key:
+                key.data(key.fileobj)
+
     # ------------------------------------------------------------------ connections
 
     def accept(self, listener: Any) -> None:
@@ -302,6 +311,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
             self._begin_stop()
 
     def _begin_stop(self) -> None:
+        for listener in self.sockets:
+            listener.close()  # what nobody accepts is better refused; and another server may want to listen there
         soon = time.monotonic() + STOP_KEEPALIVE_LINGER
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, soon)

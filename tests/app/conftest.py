@@ -69,7 +69,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
     def run(*arguments: str, environ: Mapping[str, str] | None = None, wait: bool = True, **server: Any) -> Running:
         folder = tmp_path_factory.mktemp("standin")
-        port = free_port()
+        port = server.pop("port", None) or free_port()
         command = [str(GUNICORN), "tests.app.standin:app"]
         clean = clean_environment(folder, os.environ["PATH"]) | {"CLINVK_CONFIG": str(folder / "config.yaml")}
         running = Running(None, folder / "config.yaml", folder / "log", port)  # type: ignore[arg-type]

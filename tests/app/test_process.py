@@ -314,6 +314,20 @@ def test_a_worker_whose_arbiter_was_killed_stops_too(short: Running) -> None:
     assert len(short.times("begin_stop")) == len(short.times("close")) == 1
 
 
+def test_a_server_can_be_started_again_at_once_when_its_arbiter_was_killed(start: Start) -> None:
+    killed = start(graceful_timeout_secs=10)
+    worker = psutil.Process(killed.worker())
+    with killed.client.send("GET", "/run") as exchange:
+        assert exchange.status == 200
+        killed.tell(signal.SIGKILL)
+        finish(killed)
+        again = start(port=killed.port)
+        wait_until(lambda: is_another(again, worker.pid))
+        assert again.process.poll() is None, again.log
+        assert worker.is_running(), "the witness: it still has a client"
+    worker.wait(15)
+
+
 def test_what_a_killed_worker_left_is_ended_and_another_takes_its_place(short: Running) -> None:
     before = short.worker()
     left = psutil.Process(short.client.post("/start", {}).json()["pid"])
@@ -347,6 +361,13 @@ def test_usr2_brings_a_successor_that_the_end_of_workers_does_not_touch(short: R
     finally:
         heir.terminate()
         heir.wait(10)
+
+
+def is_another(running: Running, worker: int) -> bool:
+    """Whether somebody else than this worker answers."""
+    with suppress(OSError):
+        return running.worker() != worker
+    return False
 
 
 def answers_on(running: Running) -> bool:

@@ -1,8 +1,11 @@
 """The time limits of connections, each against a real gunicorn."""
 
+import itertools
 import json
+import os
 import re
 import select
+import selectors
 import socket
 import threading
 import time
@@ -13,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from app.server import CONNECTIONS
-from app.worker import WORKING_THREADS
+from app.worker import WORKING_THREADS, Worker
 from tests.app.conftest import Running, Start
 from tests.support.waiting import wait_until
 
@@ -341,6 +344,36 @@ def test_the_connection_that_has_waited_longest_makes_room(crowded: Running, beg
     finally:
         for sock in socks:
             sock.close()
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_what_was_told_of_a_connection_that_has_been_closed_since_is_forgotten(reuse: bool) -> None:
+    worker = Worker.__new__(Worker)
+    worker.poller = selectors.DefaultSelector()
+    pairs = [socket.socketpair() for _ in range(2)]
+    called = []
+
+    def close_other(mine: socket.socket) -> None:
+        called.append(mine)
+        (other,) = [ours for ours, _ in pairs if ours is not mine]
+        number = other.fileno()
+        worker.poller.unregister(other)
+        other.close()
+        if reuse:  # a connection that is accepted now gets the same number
+            os.dup2(mine.fileno(), number)
+            worker.poller.register(number, selectors.EVENT_READ, called.append)
+
+    for ours, theirs in pairs:
+        worker.poller.register(ours, selectors.EVENT_READ, close_other)
+        theirs.send(b"x")
+    with worker.poller:
+        worker.wait_for_and_dispatch_events(5)
+        assert len(called) == 1
+        for key in list(worker.poller.get_map().values()) if reuse else ():
+            if isinstance(key.fileobj, int):
+                os.close(key.fileobj)
+    for sock in itertools.chain(*pairs):
+        sock.close()
 
 
 def test_who_asks_how_the_server_is_does_not_wait_behind_others(crowded: Running) -> None:
