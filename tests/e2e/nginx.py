@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,14 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{listen};
+        {tls}
         location / {{
             proxy_pass http://clinvk;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
             proxy_request_buffering {buffering};
             proxy_buffering off;
         }}
@@ -50,18 +53,32 @@ http {{
 """Everybody's requests go over one connection to the server, but for what is ``/hidden``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A port that speaks TLS, with a certificate and its key in one file (PEM)."""
+
+    port: int
+    certificate: Path
+
+    def __str__(self) -> str:
+        """The directives."""
+        names = f"ssl_certificate {self.certificate}; ssl_certificate_key {self.certificate};"
+        return f"listen 127.0.0.1:{self.port} ssl; {names}"
+
+
 @contextmanager
-def in_front_of(port: int, folder: Path, *, buffering: bool) -> Iterator[Client]:
+def in_front_of(port: int, folder: Path, *, buffering: bool, tls: Tls | None = None) -> Iterator[Client]:
     """An nginx that passes on to a port of loopback, with request bodies whole (``buffering``) or as they come.
 
-    Fails, never skips, when it is not installed.
+    It listens on a port without TLS, which the client is for, and perhaps on one with it.  Fails, never skips, when it
+    is not installed.
     """
     if not shutil.which(PROGRAM):
         pytest.fail("nginx is not installed: apt-get install nginx-light", pytrace=False)
     listen = free_port()
     user = "user root;" if os.geteuid() == 0 else ""
     text = CONFIGURATION.format(
-        folder=folder, port=port, listen=listen, user=user, buffering="on" if buffering else "off"
+        folder=folder, port=port, listen=listen, tls=tls or "", user=user, buffering="on" if buffering else "off"
     )
     (folder / "nginx.conf").write_text(text)
     command = [PROGRAM, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
