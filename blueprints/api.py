@@ -17,7 +17,8 @@ from flask import Flask, Request, Response, g, request
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
-from blueprints.api_document import Example, options
+from blueprints import sse
+from blueprints.api_document import Example, options, server_sent
 from blueprints.context import services
 from blueprints.errors import PROBLEM_JSON, Envelope, ErrorResponses, ProblemSchema
 from blueprints.json_input import parse_json, problems_of
@@ -73,10 +74,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
 
     ARGUMENTS_PARSER = Parser()
 
-    def __init__(self, *args: Any, errors: type[ma.Schema] | None = None, **options: Any) -> None:
-        """``errors`` is what the dialect's errors look like, where they are not the native ones."""
+    def __init__(self, *args: Any, errors: type[ma.Schema] | None = None, stream_end: str = "", **options: Any) -> None:
+        """``errors`` is what the dialect's errors look like, where they are not the native ones.
+
+        ``stream_end`` are the data of the last of its server-sent events, where they are no JSON.
+        """
         super().__init__(*args, **options)
-        self._prepare_doc_cbks.append(_prepare_examples_doc)
+        self._stream_end = stream_end
+        self._prepare_doc_cbks += [_prepare_examples_doc, self._prepare_streams_doc]
         if errors is not None:
             self._errors = errors
             self._prepare_doc_cbks.append(self._prepare_errors_doc)
@@ -86,6 +91,15 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
         own = {"description": "What went wrong.", "content": {"application/json": {"schema": self._errors}}}
         answers = {status: own if _is_error(status) else its for status, its in doc["responses"].items()}
         return doc | {"responses": answers}
+
+    def _prepare_streams_doc(self, doc: dict[str, Any], *_: Any, api: Any, **__: Any) -> dict[str, Any]:
+        """Document that the data of server-sent events are what the view says, not the events themselves."""
+        for answer in doc["responses"].values():
+            streamed = answer.get("content", {}).get(sse.CONTENT_TYPE) if isinstance(answer, dict) else None
+            if streamed is not None:
+                data = api.ma_plugin.resolver.resolve_schema_dict(streamed["schema"])
+                streamed["schema"] = server_sent(data, self._stream_end)
+        return doc
 
     def register_views_in_doc(self, api: "Api", *args: Any, **options: Any) -> None:
         """Document the views, when somebody reads the document."""

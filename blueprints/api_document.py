@@ -7,8 +7,13 @@ Example = Callable[[str], dict[str, Any]]
 """Makes the body of a request for a backend."""
 
 SCHEMES = {
-    "api-key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "Decides, where both are sent."},
-    "bearer": {"type": "http", "scheme": "bearer", "description": "As the SDKs of OpenAI send it."},
+    "api-key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Api-Key",
+        "description": "Where both are sent, this one counts.",
+    },
+    "bearer": {"type": "http", "scheme": "bearer", "description": "As OpenAI's SDKs send a key."},
 }
 ABOUT = """\
 One HTTP server in front of the AI command lines that are installed here. There are three ways to speak to it: its own
@@ -35,3 +40,15 @@ def by_status(errors: Iterable[tuple[int, str]]) -> str:
     for status, name in errors:
         told.setdefault(status, {})[f"`{name}`"] = None
     return "; ".join(f"{status} {', '.join(names)}" for status, names in sorted(told.items()))
+
+
+def server_sent(schema: dict[str, Any], end: str) -> dict[str, Any]:
+    """The schema of server-sent events whose data are JSON of another, but for what the last may say instead."""
+    data: dict[str, Any] = {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
+    if end:
+        data = {"anyOf": [{"const": end}, data]}
+    return {
+        "type": "object",
+        "description": "One of the server-sent events.",
+        "properties": {"event": {"type": "string"}, "data": data},
+    }

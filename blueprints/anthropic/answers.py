@@ -50,7 +50,9 @@ class MessageAnswerSchema(ma.Schema):
     model = fields.String(metadata=about("The model that answered, as the CLI names it."))
     content = fields.List(fields.Nested(ContentBlockSchema), metadata=about("The answer; empty when nothing was said."))
     stop_reason = fields.String(
-        validate=OneOf(sorted(set(STOP_REASONS.values()))), metadata=about("Why the answer ended.")
+        validate=OneOf(sorted(set(STOP_REASONS.values()))),
+        allow_none=True,
+        metadata=about("Why the answer ended; null only with `message_start`."),
     )
     stop_sequence = fields.String(allow_none=True, metadata=about("The stop sequence that ended it."))
     usage = fields.Nested(MessageUsageSchema)

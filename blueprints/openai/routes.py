@@ -22,6 +22,7 @@ blueprint = Blueprint(
     url_prefix="/openai",
     description="OpenAI's Chat Completions API: a model, asked by a CLI without its tools.",
     errors=OpenAIErrorSchema,
+    stream_end="[DONE]",
 )
 
 CREATED = 1_735_689_600

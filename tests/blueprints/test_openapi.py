@@ -51,10 +51,22 @@ def test_requests_take_nothing_else(document: Any) -> None:
         assert document["components"]["schemas"][name]["additionalProperties"] is False
 
 
+def data_of(streamed: Any) -> Any:
+    """The schema of what the events of a stream carry as JSON."""
+    data = streamed["schema"]["properties"]["data"]
+    if "anyOf" in data:
+        end, data = data["anyOf"]
+        assert end == {"const": "[DONE]"}
+    assert data["contentMediaType"] == "application/json"
+    return data["contentSchema"]
+
+
 @pytest.mark.parametrize("path", ["prompt", "parallel", "chain", "compare"])
 def test_both_forms_of_answers_are_in_it(document: Any, path: str) -> None:
     answers = document["paths"][f"/api/v1/{path}"]["post"]["responses"]
-    assert {"application/json", "application/x-ndjson", "text/event-stream"} <= set(answers["200"]["content"])
+    content = answers["200"]["content"]
+    assert {"application/json", "application/x-ndjson", "text/event-stream"} <= set(content)
+    assert data_of(content["text/event-stream"]) == content["application/x-ndjson"]["schema"]
     errors = document["components"]["responses"]["DEFAULT_ERROR"]["content"]
     assert answers["default"] == {"$ref": "#/components/responses/DEFAULT_ERROR"}
     assert list(errors) == ["application/problem+json"]
@@ -67,7 +79,8 @@ ANTHROPIC = ("/anthropic/v1", "/anthropic/v1/v1", "/anthropic")
 def test_both_forms_of_the_models_answers_are_in_it(document: Any, path: str) -> None:
     content = document["paths"][path]["post"]["responses"]["200"]["content"]
     assert set(content) == {"application/json", "text/event-stream"}
-    whole, streamed = (properties(document, its["schema"]) for its in content.values())
+    whole = properties(document, content["application/json"]["schema"])
+    streamed = properties(document, data_of(content["text/event-stream"]))
     assert whole
     assert streamed
     assert whole != streamed
