@@ -23,6 +23,7 @@ from app.source import keys_of, source
 from app.worker import Worker
 from services.descendants import become_subreaper, end_processes_of, instance_id
 from services.errors import ClinvkError, Problem
+from services.metrics_folder import make_metrics_folder, remove_metrics_folder
 from services.run_folder import RUNS_FOLDER, remove_folder_of
 from services.settings import Config, ServerSettings
 
@@ -68,6 +69,7 @@ def _on_starting(settings: Mapping[str, Any], arbiter: Any) -> None:
     make_undumpable()
     become_subreaper()
     instance_id()  # now, so that the workers inherit it
+    make_metrics_folder(config.home)
     arbiter.reload = partial(_reload, arbiter, arbiter.reload)
 
 
@@ -158,6 +160,7 @@ def _on_exit(arbiter: Any) -> None:
     """In the arbiter, at its end."""
     end_processes_of(instance_id(), None, keep=_own(arbiter))
     remove_folder_of(source.current().home / RUNS_FOLDER, None)
+    remove_metrics_folder()
 
 
 def keep_what_is_loaded() -> None:

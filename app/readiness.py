@@ -9,6 +9,7 @@ import app.factory  # noqa: F401 - for the workers
 from app.config import refuse
 from services.container import database
 from services.descendants import end_dead_instances
+from services.metrics_folder import remove_dead_metrics_folders
 from services.run_folder import RUNS_FOLDER, remove_dead_folders
 from services.sessions.errors import StoreError
 from services.sessions.store import SessionStore
@@ -25,6 +26,7 @@ def make_ready(config: Config) -> None:
     if count := end_dead_instances():
         log.warning("ended %d processes that a server which no longer lives had left", count)
     remove_dead_folders(config.home / RUNS_FOLDER)
+    remove_dead_metrics_folders(config.home)
     _check_store(config)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import marshmallow as ma
 import orjson
-from flask import Response, request
+from flask import Response, g, request
 from marshmallow import fields
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -94,6 +94,7 @@ class ErrorResponses:
 
     def respond(self, error: ClinvkError) -> Response:
         """The response to this request for an error."""
+        g.error_code = error.code.value
         response = self._envelope()(error)
         retry_after_s = error.retry_after_s or USUAL_RETRY_AFTER_S.get(error.code)
         if retry_after_s is not None:

@@ -1,6 +1,7 @@
 """What holds for every request, whatever its dialect: its id, and what a body must declare itself to be."""
 
 import re
+import time
 import uuid
 from functools import partial
 
@@ -21,7 +22,8 @@ def install(app: Flask) -> None:
 
 
 def begin() -> None:
-    """Keep a sane id or make one."""
+    """Keep a sane id or make one, and note the time."""
+    g.began_s = time.monotonic()
     incoming = request.headers.get("X-Request-Id", "")
     request_id.set(incoming if SANE_ID.fullmatch(incoming) else uuid.uuid4().hex)
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from services.orchestration import Orchestrator
 from services.planning import Planner
 from services.process import Engine
 from services.registry import Registry
+from services.reports import Tell, log_run
 from services.run_folder import RUNS_FOLDER
 from services.running import Runner
 from services.runs import Runs
@@ -66,8 +67,13 @@ class Container:
         self.store.close()
 
 
-def create_container(config: Config, version: str, environment: Mapping[str, str] = os.environ) -> Container:
-    """The services for a configuration.  ``environment`` is the server's own, of which the CLIs get a part."""
+def create_container(
+    config: Config, version: str, environment: Mapping[str, str] = os.environ, *, tell: Iterable[Tell] = ()
+) -> Container:
+    """The services for a configuration.
+
+    ``environment`` is the server's own, of which the CLIs get a part; ``tell`` are told of every run that has ended.
+    """
     backends = create_backends(config.backends)
     server = config.server
     folder = config.home / RUNS_FOLDER
@@ -82,6 +88,7 @@ def create_container(config: Config, version: str, environment: Mapping[str, str
         server,
         environment=environment,
         registry=registry,
+        tell=(partial(log_run, prompts=server.log_prompts), *tell),
     )
     runs.watch()
     registry.open(runs.cancel)

@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -85,6 +86,10 @@ class Registry:
         """All runs of an owner, the oldest first."""
         found = [record for path in self._descriptions("*") if (record := _read(path)) and record.owner == owner]
         return sorted(found, key=lambda record: record.started_at)
+
+    def count(self) -> Counter[str]:
+        """How many runs there are in each state, whoever's."""
+        return Counter(record.state for path in self._descriptions("*") if (record := _read(path)))
 
     def get(self, run_id: str, owner: str) -> RunRecord | None:
         """A run of an owner's, wherever it goes on; None when there is none."""

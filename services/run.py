@@ -104,6 +104,8 @@ class Run:
         self._closing = False
         self._closed = False
         self.outcome: Outcome | None = None
+        self.refused: ErrorCode | None = None
+        self.first_text_s: float | None = None
 
     # ------------------------------------------------------------------ starting
 
@@ -213,6 +215,8 @@ class Run:
             events.append(self._interrupt(child, conversation, reason))
         if not self._content_seen and any(isinstance(event, CONTENT) for event in events):
             self._content_seen = True
+        if self.first_text_s is None and any(isinstance(event, Message) for event in events):
+            self.first_text_s = time.monotonic() - self._began_s
         return events
 
     def _feed(self, conversation: Conversation, chunks: Sequence[bytes]) -> Iterator[Event]:
@@ -320,6 +324,11 @@ class Run:
         """How long it has taken, the queue included; final once it has ended."""
         end_s = self._ended_s if self._ended_s is not None else time.monotonic()
         return round((end_s - self._began_s) * 1000)
+
+    @property
+    def queued_s(self) -> float:
+        """How long it has waited for a slot."""
+        return max(0.0, (self._slot_since_s or self._ended_s or time.monotonic()) - self._began_s)
 
     def _wake(self) -> None:
         with self._lock:

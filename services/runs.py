@@ -2,19 +2,20 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from services.backends.base import Errand, Options
 from services.deadline import Deadline
 from services.environment import child_environment, find_program
 from services.errors import ClinvkError, ErrorCode
-from services.events import Done, Outcome
+from services.events import Done, Failed, Outcome, TokenUsage
 from services.janitor import Janitor
 from services.planning import Kept, Plan, Planner, command_line
 from services.process import Engine
 from services.prompts import Prompt
 from services.registry import Registry, RunRecord
+from services.reports import RunReport, Tell
 from services.run import INTERRUPT_GRACE_S, Result, Run, remove_empty_folders, remove_leftovers
 from services.settings import ServerSettings
 from services.slots import Slots
@@ -36,7 +37,9 @@ class Runs:
         *,
         environment: Mapping[str, str],
         registry: Registry,
+        tell: Iterable[Tell] = (),
     ) -> None:
+        """``tell`` are told of every run that has ended."""
         self._planner = planner
         self._engine = engine
         self._slots = slots
@@ -44,6 +47,7 @@ class Runs:
         self._environment = environment
         self._child_environments: dict[str, Mapping[str, str]] = {}
         self._registry = registry
+        self._tell = tuple(tell)
         self._clean = Janitor()
         self._active: dict[str, Run] = {}
         self._changed = threading.Condition()
@@ -121,10 +125,12 @@ class Runs:
             if at_once:
                 self._registry.add(_record(run))  # now, while the CLI starts
         except OSError as error:  # of the run's own folder: the disk is full
+            run.refused = ErrorCode.BACKEND_UNAVAILABLE
             run.close()
             message = f"{run.backend} cannot be started: {error.strerror}"
             raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, message) from error
-        except BaseException:
+        except BaseException as error:
+            run.refused = error.code if isinstance(error, ClinvkError) else ErrorCode.INTERNAL
             run.close()
             raise
         return run
@@ -195,8 +201,32 @@ class Runs:
         with self._changed:
             self._active.pop(run.run_id, None)
             self._changed.notify_all()
+        if run.plan.conversation is None:  # an errand is nobody's prompt
+            report = _report(run)
+            for tell in self._tell:
+                tell(report)
 
 
 def _record(run: Run) -> RunRecord:
     prompt = run.plan.prompt
     return RunRecord(run.run_id, run.backend, run.model, prompt.session_id, prompt.owner, run.started_at)
+
+
+def _report(run: Run) -> RunReport:
+    prompt, outcome = run.plan.prompt, run.outcome
+    failure = outcome.code if isinstance(outcome, Failed) else run.refused or ErrorCode.CANCELED
+    return RunReport(
+        run_id=run.run_id,
+        backend=run.backend,
+        model=run.model,
+        session_id=run.session_id or prompt.session_id,
+        owner=prompt.owner,
+        outcome="done" if isinstance(outcome, Done) else failure.value,
+        exit_code=None if outcome is None else outcome.exit_code,
+        queued_s=run.queued_s,
+        first_text_s=run.first_text_s,
+        duration_s=run.duration_ms / 1000,
+        usage=TokenUsage() if outcome is None else outcome.usage,
+        cost_usd=None if outcome is None else outcome.cost_usd,
+        prompt=prompt.text,
+    )

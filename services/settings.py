@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+LogFormat = Literal["auto", "text", "json"]
 ApprovalMode = Literal["default", "auto", "none", "always"]
 SandboxMode = Literal["default", "read-only", "workspace", "full"]
 OutputFormat = Literal["default", "text", "json", "stream-json"]
 
 APPROVAL_MODES: tuple[ApprovalMode, ...] = ("default", "auto", "none", "always")
 SANDBOX_MODES: tuple[SandboxMode, ...] = ("default", "read-only", "workspace", "full")
+LOG_FORMATS: tuple[LogFormat, ...] = ("auto", "text", "json")
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = ("default", "text", "json", "stream-json")
 
 
@@ -174,6 +176,7 @@ class ServerSettings:
     allowed_sandbox_modes: tuple[SandboxMode, ...] = SANDBOX_MODES
     metrics_enabled: bool = False
     pass_env: tuple[str, ...] = ()
+    log_format: LogFormat = "auto"
     log_prompts: bool = False
     max_concurrent_runs: int = 0
     max_queued_runs: int = 64

@@ -28,6 +28,7 @@ from services.settings import (
     APPROVAL_MODES,
     DEFAULT_BLOCKED_WORKDIRS,
     DEFAULT_CORS_ORIGINS,
+    LOG_FORMATS,
     OUTPUT_FORMATS,
     SANDBOX_MODES,
     OutputSettings,
@@ -127,6 +128,7 @@ class ServerSection(Section):
     allowed_sandbox_modes = Several(choice(SANDBOX_MODES), when_empty=SANDBOX_MODES)
     metrics_enabled = flag()
     pass_env = Several(variable())
+    log_format = choice(LOG_FORMATS)
     log_prompts = flag()
     max_concurrent_runs = whole(0, 1024)
     max_queued_runs = whole(0, 4096)

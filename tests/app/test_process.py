@@ -1,5 +1,6 @@
 """The life of the server process: starts that must fail, HUP, TERM, dead workers."""
 
+import json
 import os
 import re
 import signal
@@ -224,18 +225,31 @@ def test_hup_does_not_open_an_address_that_gunicorn_was_given(start: Start) -> N
 # ---------------------------------------------------------------------- the log
 
 
-def test_every_line_of_a_request_bears_its_id(lasting: Running) -> None:
-    assert lasting.client.get("/log?id=r-17").status == 500
-    lines = lasting.log.splitlines()
+def test_every_line_of_a_request_bears_its_id(start: Start) -> None:
+    running = start(log_format="text")
+    assert running.client.get("/log?id=r-17").status == 500
+    lines = running.log.splitlines()
     (service,) = [line for line in lines if "told by a service" in line]
     (library,) = [line for line in lines if "told by a library" in line]
     (flask, *_) = [line for line in lines if "Exception on /log" in line]
     assert re.fullmatch(r"\[[^]]+\] \[\d+\] \[INFO\] \[r-17\] told by a service", service)
     assert library.endswith("[WARNING] [r-17] told by a library")
     assert "[ERROR] [r-17] " in flask
-    assert "what nobody needs" not in lasting.log
-    (start, *_) = [line for line in lines if "Booting worker" in line]
-    assert "[INFO] [-] Booting worker" in start
+    assert "what nobody needs" not in running.log
+    (booting, *_) = [line for line in lines if "Booting worker" in line]
+    assert "[INFO] [-] Booting worker" in booting
+
+
+def test_where_no_terminal_is_each_line_is_an_object_of_json(lasting: Running) -> None:
+    assert lasting.client.get("/log?id=r-18").status == 500
+    lines = [json.loads(line) for line in lasting.log.splitlines() if line.startswith("{")]
+    (service,) = [line for line in lines if line.get("request_id") == "r-18" and line["message"] == "told by a service"]
+    assert service.keys() == {"time", "level", "logger", "pid", "message", "request_id"}
+    assert (service["level"], service["logger"]) == ("INFO", "services.standin")
+    (failed,) = [line for line in lines if line.get("request_id") == "r-18" and "exc_info" in line]
+    assert "ValueError: told by Flask" in failed["exc_info"]
+    start = next(line for line in lines if "Booting worker" in line["message"])
+    assert "request_id" not in start
 
 
 def test_a_line_of_the_access_log_ends_with_the_id_of_the_response(start: Start) -> None:

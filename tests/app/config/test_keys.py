@@ -65,6 +65,7 @@ SERVER = {
     "allowed_sandbox_modes": ([], SANDBOX_MODES, ["none"], SANDBOX),
     "metrics_enabled": ("yes", True, "2", TRUTH),
     "pass_env": (["MY_*"], ("MY_*",), ["CLINVK_API_KEYS"], "must be the name of an environment variable, or PREFIX_*"),
+    "log_format": ("json", "json", "xml", "must be one of auto, text, json"),
     "log_prompts": (True, True, 0, TRUTH),
     "max_concurrent_runs": (4, 4, 1025, "must be a whole number from 0 to 1024"),
     "max_queued_runs": (0, 0, 4097, "must be a whole number from 0 to 4096"),
