@@ -99,8 +99,13 @@ def _when_ready(arbiter: Any) -> None:
 
     make_ready(config)
     keep_what_is_loaded()
+    log.info("clinvk %s: %s", __version__, _in_force(config))
+
+
+def _in_force(config: Config) -> str:
+    """What of a configuration somebody who reads the log wants to know."""
     names = ", ".join(name for name, backend in config.backends.items() if backend.enabled)
-    log.info("clinvk %s: %s; %d runs at once", __version__, names, config.server.max_concurrent_runs)
+    return f"{names}; {config.server.max_concurrent_runs} runs at once"
 
 
 def _exposed(arbiter: Any, config: Config) -> str | None:
@@ -122,6 +127,7 @@ def _reload(arbiter: Any, reload: Callable[[], None]) -> None:
         log.error("%s\nnothing has changed: the last good configuration stays", problem)
         return
     source.good = config
+    log.info("reloading; in force now: %s", _in_force(config))
     reload()
 
 

@@ -1,5 +1,6 @@
 """The services, put together."""
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,8 @@ from services.session_runs import SessionRuns
 from services.settings import Config
 from services.slots import Slots
 from services.store_access import DATABASE, Housekeeping, StoreAccess
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,14 @@ class Container:
     def begin_stop(self) -> None:
         """The server is stopping: look at nothing any more, let the requests that are there end by themselves."""
         self.availability.close()
+        log.info("stopping: runs have %g s; %s", self.config.server.graceful_timeout_secs, self._going_on())
+
+    def _going_on(self) -> str:
+        return f"{self.runs.slots.active} running, {self.runs.slots.queued} waiting"
 
     def end_all_runs(self) -> None:
         """The grace is over: end what runs or waits, and start nothing more."""
+        log.warning("stopping: the time is up, ending the runs: %s", self._going_on())
         self.runs.stop()
 
     def close(self) -> None:
