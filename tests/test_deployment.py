@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from app.cli import parser
+from app.config import load_config
 from app.server import OPEN_FILES, STOP_MARGIN_S
 from services.settings import ServerSettings
 from tests.support.guard import ROOT
@@ -84,6 +85,15 @@ def test_the_clis_of_the_image_are_those_that_are_tested() -> None:
     for cli in clis.split():
         name, _, version = cli.rpartition("@")
         assert tested[name] == version
+
+
+def test_the_table_of_memory_is_what_the_server_takes() -> None:
+    rows = re.findall(r"^\| (\d+) GiB \| (\d+) \|$", PAGES["sizing.md"], re.MULTILINE)
+    assert len(rows) == 5
+    for gib, runs in rows:
+        memory_bytes = int(gib) * 1024**3
+        config = load_config(None, environ={"HOME": "/nowhere"}, memory_bytes=memory_bytes)
+        assert config.server.max_concurrent_runs == int(runs)
 
 
 @pytest.mark.parametrize("page", PAGES)
