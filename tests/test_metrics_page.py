@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 
 from blueprints.metrics import Metrics
 from tests.support.guard import ROOT
@@ -19,10 +20,10 @@ def served() -> dict[str, set[str]]:
     registry = CollectorRegistry()
     Metrics(registry, ["claude"], "1")
     found = {}
-    for collector in registry._collector_to_names:
-        (family,) = collector.describe()
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        found[name] = set(collector._labelnames)  # type: ignore[attr-defined]
+    for metric in registry._collector_to_names:
+        assert isinstance(metric, MetricWrapperBase)
+        (family,) = metric.describe()
+        found[f"{family.name}_total" if family.type == "counter" else family.name] = set(metric._labelnames)
     return found
 
 
