@@ -16,7 +16,7 @@ PROMPT = "/api/v1/prompt"
 
 @pytest.fixture(scope="module")
 def counted(servers: ServerFactory) -> Server:
-    config = {"server": {"metrics_enabled": True, "workers": 2}}
+    config = {"server": {"metrics_enabled": True, "workers": 2, "headers_after_secs": 0.2}}
     return servers(config, environment={"CLINVK_API_KEYS": KEY}, headers={"X-Api-Key": KEY})
 
 
