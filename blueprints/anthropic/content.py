@@ -19,7 +19,8 @@ class Texts(fields.Field[list[str]]):
 
     def __init__(self, description: str, **kwargs: Any) -> None:
         kinds = [{"type": "string"}, {"type": "array", "items": BLOCK}]
-        super().__init__(metadata={"description": description, "anyOf": kinds}, **kwargs)
+        nothing = [{"type": "null"}] if kwargs.get("allow_none") else []
+        super().__init__(metadata={"description": description, "anyOf": kinds + nothing}, **kwargs)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
         if isinstance(value, str):

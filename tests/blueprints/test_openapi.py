@@ -185,3 +185,12 @@ def test_every_body_has_examples_that_are_taken(document: Any) -> None:
 def test_every_error_is_told_by_its_status(document: Any, schema: str, field: str, status: int) -> None:
     told = document["components"]["schemas"][schema]["properties"][field]["description"]
     assert re.search(rf"\b{status} `", told)
+
+
+@pytest.mark.parametrize(
+    ("schema", "may_be_null"), [("Messages", True), ("CountTokens", True), ("MessageParam", False)]
+)
+def test_a_text_may_be_null_where_it_is_taken(document: Any, schema: str, may_be_null: bool) -> None:
+    properties = document["components"]["schemas"][schema]["properties"]
+    field = properties["system" if may_be_null else "content"]
+    assert ({"type": "null"} in field["anyOf"]) == may_be_null
