@@ -325,7 +325,7 @@ def test_a_server_can_be_started_again_at_once_when_its_arbiter_was_killed(start
         wait_until(lambda: is_another(again, worker.pid))
         assert again.process.poll() is None, again.log
         assert worker.is_running(), "the witness: it still has a client"
-    worker.wait(15)
+        worker.kill()
 
 
 def test_what_a_killed_worker_left_is_ended_and_another_takes_its_place(short: Running) -> None:
