@@ -1,11 +1,14 @@
 """docs/api.md tells of every route, field and error, and of none that is not there."""
 
+import json
 import re
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
 from services.errors import STATUS, ErrorCode
+from tests.support.documents import Block, each_block
 from tests.support.fake_runs import FakeRuns, fake_app
 from tests.support.guard import ROOT
 
@@ -63,3 +66,23 @@ def test_every_error_is_told_with_its_status() -> None:
     }
     missing = {(STATUS[code], code.value) for code in ErrorCode if code not in NEVER_GIVEN} - told
     assert missing == set()
+
+
+SCHEMAS = [
+    "Problem", "Answer", "Event", "Prompt", "Session", "Health", "Completion", "OpenAIModel", "OpenAIError",
+    "MessageAnswer", "Model", "AnthropicError",
+]  # fmt: skip
+"""What each of the examples is one of, in the order of the page."""
+
+
+@each_block(checks=SCHEMAS)
+def test_an_example_is_what_the_api_says(document: Any, block: Block, check: str) -> None:
+    """And has no member of which the API says nothing."""
+    from jsonschema import Draft202012Validator
+
+    components = deepcopy(document["components"])
+    for schema in components["schemas"].values():
+        if "properties" in schema:
+            schema.setdefault("additionalProperties", False)
+    validator = Draft202012Validator({"$ref": f"#/components/schemas/{check}", "components": components})
+    assert [error.message for error in validator.iter_errors(json.loads(block.text))] == []

@@ -2,9 +2,7 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,15 +10,13 @@ import yaml
 
 from app.cli import parser
 from tests.app.conftest import GUNICORN
-from tests.support.client import Client
+from tests.support.documents import Block, each_block
 from tests.support.guard import ROOT, clean_environment, minimal_bin
 from tests.support.server import Server, ServerFactory, fakes
-from tests.support.waiting import free_port, wait_until
+from tests.support.shell import printed, serving
+from tests.support.waiting import free_port
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
-COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S) for line in block.splitlines()]
-SERVING = [command for command in COMMANDS if command.startswith("clinvk serve")]
-OTHERS = [command for command in COMMANDS if command not in SERVING]
 DEMO = "This is the demo backend: a small program, not an AI"
 
 
@@ -83,9 +79,10 @@ CHECKS: list[Callable[[str], None]] = [
 ]  # fmt: skip
 """What each of the commands prints, in the order of the page."""
 
+LOGGED_IN = '{"loggedIn": true, "authMethod": "api_key", "apiKeySource": "ANTHROPIC_API_KEY"}'
 STATUS = """case "$*" in
   --version) echo {version};;
-  *"auth status"*|"login status") echo '{{"loggedIn": true}}';;
+  *"auth status"*|"login status") echo '{login}';;
   *) exec "{program}" "$@";;
 esac
 """
@@ -103,63 +100,42 @@ def shell(server: Server, tmp_path: Path) -> dict[str, str]:
     (programs / "clinvk").symlink_to(GUNICORN.with_name("clinvk"))
     clis = fakes(tmp_path / "clis")
     for name, version in (("claude", "2.1.197"), ("codex", "0.169.0")):
-        (programs / name).write_text(f"#!/bin/sh\n{STATUS.format(version=version, program=clis.bin / name)}")
+        (programs / name).write_text(
+            f"#!/bin/sh\n{STATUS.format(version=version, login=LOGGED_IN, program=clis.bin / name)}"
+        )
         (programs / name).chmod(0o755)
     clean = clean_environment(server.home, f"{programs}:{clis.bin}")
     return clean | {"CLINVK_CONFIG": str(server.folder / "config.yaml"), "GEMINI_API_KEY": "k"}
 
 
-def test_every_command_has_its_check() -> None:
-    assert len(OTHERS) == len(CHECKS)
-
-
-@pytest.mark.parametrize(
-    ("check", "command"),
-    [*zip(CHECKS, OTHERS, strict=False)],
-    ids=[f"{n}" for n in range(min(len(CHECKS), len(OTHERS)))],
-)
+@each_block(checks=CHECKS, line_by_line=True)
 def test_a_command_does_what_the_page_says(
-    server: Server, shell: dict[str, str], tmp_path: Path, check: Callable[[str], None], command: str
+    server: Server, shell: dict[str, str], tmp_path: Path, block: Block, check: Callable[[str], None]
 ) -> None:
-    typed = command.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{server.port}")
-    if "--continue" in typed:
+    if "--continue" in block.text:
         server.client.prompt("My name is Ada.")
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, env=shell, check=True)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", typed],
-        cwd=tmp_path,
-        env=shell,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    check(done.stdout)
+    printed("git init -q", shell, tmp_path)
+    check(printed(block.at(server.port), shell, tmp_path))
 
 
-@pytest.mark.parametrize("command", SERVING)
-def test_a_server_starts_as_the_page_says(tmp_path: Path, shell: dict[str, str], command: str) -> None:
+@each_block()
+def test_a_server_starts_as_the_page_says(tmp_path: Path, shell: dict[str, str], block: Block) -> None:
     port = free_port()
     del shell["CLINVK_CONFIG"]
-    typed = "exec " + command.replace("8080", str(port))
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["bash", "-c", typed], env=shell | {"CLINVK_HOME": str(tmp_path / "h")}, stdout=log, stderr=log
-        )
+    command = block.text.replace("8080", str(port))
+    with serving(command, shell | {"CLINVK_HOME": str(tmp_path / "h")}, tmp_path, port) as client:
+        assert client.prompt("hi", backend="demo").json()["output"].startswith(DEMO)
 
-    def answers() -> bool:
-        assert process.poll() is None, (tmp_path / "log").read_text()
-        with suppress(OSError):
-            return Client(port).get("/health").status == 200
-        return False
 
-    try:
-        wait_until(answers, 30)
-        assert Client(port).prompt("hi", backend="demo").json()["output"].startswith(DEMO)
-    finally:
-        process.terminate()
-        assert process.wait(30) == 0
+@each_block()
+def test_the_report_looks_like_this(shell: dict[str, str], tmp_path: Path, block: Block) -> None:
+    """But for where the program is, and the end of what it runs."""
+    programs = Path(shell["PATH"].partition(":")[0])
+    (programs / "codex").unlink()
+    report = printed("clinvk doctor", shell | {"PATH": str(programs), "ANTHROPIC_API_KEY": "k"}, tmp_path)
+    report = report.replace(str(programs), "/usr/bin")
+    report = re.sub(r"(?m)^(    runs     claude -p --input-format stream-json) .*", r"\1 …", report)
+    assert block.text in report
 
 
 def test_every_option_is_told() -> None:
@@ -177,10 +153,3 @@ def test_every_option_is_told() -> None:
                     or f" {option} " in PAGE
                     or f"{option}`" in PAGE
                 ), option
-
-
-def test_links_lead_somewhere() -> None:
-    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", PAGE, re.M)}
-    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", PAGE):
-        assert (ROOT / "docs" / target).exists(), target
-        assert target or anchor in headings, anchor

@@ -3,6 +3,9 @@
 import json
 import re
 import shlex
+import shutil
+import stat
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,9 +13,14 @@ import yaml
 
 from app.cli import parser
 from app.config import load_config
+from app.config.checks import FEWEST_RUNS, MB, MEMORY_PER_RUN, MOST_RUNS
 from app.server import OPEN_FILES, STOP_MARGIN_S
 from services.settings import ServerSettings
-from tests.support.guard import ROOT
+from tests.app.config.reading import problems
+from tests.app.conftest import GUNICORN
+from tests.support.documents import Block, blocks_of_page, each_block
+from tests.support.guard import REAL_PATH, ROOT, clean_environment, minimal_bin
+from tests.support.shell import printed
 
 DEPLOY = ROOT / "deploy"
 NGINX, UNIT, CONTAINER = ((DEPLOY / name).read_text() for name in ("nginx.conf", "clinvk.service", "Containerfile"))
@@ -113,15 +121,115 @@ def test_each_command_of_clinvks_is_one(page: str) -> None:
     assert lines or page == "sizing.md"
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_yaml_on_a_page_is_a_configuration(page: str) -> None:
-    for block in re.findall(r"```yaml\n(.*?)```", PAGES[page], re.DOTALL):
-        for section, keys in yaml.safe_load(block).items():
-            assert section in {"server", "session"}
-            assert {key for key in keys if f"| `{key}` |" not in CONFIGURATION} == set()
+@each_block()
+def test_yaml_on_a_page_is_a_configuration(tmp_path: Path, block: Block) -> None:
+    assert problems(tmp_path, block.text) == []
+    for section, keys in yaml.safe_load(block.text).items():
+        assert section in {"server", "session"}
+        assert {key for key in keys if f"| `{key}` |" not in CONFIGURATION} == set()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", PAGES[page]):
-        assert (ROOT / "docs" / target).exists(), target
+@each_block()
+def test_the_number_of_runs_is_what_the_formula_says(block: Block) -> None:
+    megabytes, fewest, most = map(int, re.findall(r"\d+", block.text))
+    assert block.text.startswith("half the memory ÷ ")
+    assert (megabytes * MB, fewest, most) == (MEMORY_PER_RUN, FEWEST_RUNS, MOST_RUNS)
+
+
+# ---------------------------------------------------------------------- commands, in a system of their own
+
+
+NOTE = """#!/bin/sh
+echo "${{0##*/}} $*" >> {log}
+"""
+
+
+class System:
+    """Folders in the place of the machine's, and programs that only note what they were told."""
+
+    def __init__(self, folder: Path, *noted: str) -> None:
+        self.folder = folder
+        self._log = folder / "told"
+        self._log.touch()
+        self.bin = minimal_bin(folder / "bin", ["install", "openssl"])
+        for name in noted:
+            program = self.bin / name
+            program.write_text(NOTE.format(log=self._log))
+            program.chmod(0o755)
+
+    def type(self, command: str) -> str:
+        """Run a command as it stands, but below this folder instead of below ``/etc``, ``/opt``, ``/var``."""
+        (self.folder / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
+        moved = re.sub(r"(?<![\w/])/(?=(?:etc|opt|var)/)", f"{self.folder}/", command)
+        return printed(moved, clean_environment(self.folder, str(self.bin)), ROOT)
+
+    @property
+    def told(self) -> list[list[str]]:
+        """What the programs were told, with the paths as they were written."""
+        return [shlex.split(line.replace(str(self.folder), "")) for line in self._log.read_text().splitlines()]
+
+
+@each_block(line_by_line=True)
+def test_the_configuration_is_looked_at(tmp_path: Path, block: Block) -> None:
+    """With the configuration that the page shows, the keys that it names, and a backend that needs no account."""
+    system = System(tmp_path)
+    (system.bin / "clinvk").symlink_to(GUNICORN.with_name("clinvk"))
+    (tmp_path / "api-keys").write_text("a-key-of-some-length\n")
+    (shown,) = (one for one in blocks_of_page(block.page) if one.language == "yaml")
+    tree = yaml.safe_load(shown.text) | {"backends": {"demo": {"enabled": True}}}
+    tree["server"]["api_keys_file"] = str(tmp_path / "api-keys")
+    (tmp_path / "etc/clinvk").mkdir(parents=True)
+    (tmp_path / "etc/clinvk/config.yaml").write_text(yaml.safe_dump(tree))
+    assert "rate_limit_enabled: true" in system.type(block.text) or "demo can answer." in system.type(block.text)
+
+
+@pytest.mark.skipif(not shutil.which("openssl", path=REAL_PATH), reason="the page makes keys by openssl")
+@each_block()
+def test_the_service_is_put_in_place(tmp_path: Path, block: Block) -> None:
+    """Where the unit looks for it, and as the user that it names."""
+    system = System(tmp_path, "python3", "useradd", "systemctl")
+    pip = tmp_path / "opt/clinvk/bin/pip"
+    pip.parent.mkdir(parents=True)
+    pip.symlink_to(system.bin / "python3")
+    system.type(block.text)
+    if "systemctl" in block.text:
+        assert system.told == [["systemctl", "daemon-reload"], ["systemctl", "enable", "--now", "clinvk"]]
+        assert (tmp_path / "etc/systemd/system/clinvk.service").read_text() == UNIT
+        return
+    program = Path(unit("ExecStart")[0].split()[0])
+    python, installed, user = system.told
+    assert python == ["python3", "-m", "venv", str(program.parents[1])]
+    assert installed == ["pip", "install", "."]
+    assert user[-1] == unit("User")[0]
+    assert user[user.index("--home-dir") + 1] == f"/var/lib/{unit('StateDirectory')[0]}"
+    keys = tmp_path / unit("LoadCredential")[0].partition(":/")[2]
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    assert len(keys.read_text().strip()) == 64
+
+
+@each_block()
+def test_the_image_is_built_and_run(tmp_path: Path, block: Block) -> None:
+    """With the Containerfile that there is, and with what that says of port, volume and stop."""
+    system = System(tmp_path, "podman")
+    system.type(block.text)
+    build, run = system.told
+    assert build[:2] == ["podman", "build"]
+    assert (ROOT / build[build.index("--file") + 1]).read_text() == CONTAINER
+    assert build[-1] == "."
+    assert run[:2] == ["podman", "run"]
+    options = dict(pairwise(run))
+    assert run[-1] == build[build.index("--tag") + 1]
+    assert options["--volume"].partition(":")[2] == json.loads(instructions("VOLUME")[0])[0]
+    assert options["--publish"].rpartition(":")[2] == instructions("EXPOSE")[0]
+    assert float(options["--stop-timeout"]) > SERVER.graceful_timeout_secs + STOP_MARGIN_S
+    assert options["--env"] == "CLINVK_API_KEYS"
+
+
+@each_block()
+def test_the_upgrade_is_of_what_the_service_runs(tmp_path: Path, block: Block) -> None:
+    system = System(tmp_path, "pip", "systemctl")
+    pip = tmp_path / Path(unit("ExecStart")[0].split()[0]).with_name("pip").relative_to("/")
+    pip.parent.mkdir(parents=True)
+    pip.symlink_to(system.bin / "pip")
+    system.type(block.text)
+    assert system.told == [["pip", "install", "--upgrade", "."], ["systemctl", "restart", "clinvk"]]

@@ -3,20 +3,20 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from services.backends import BUILT_IN
+from tests.support.documents import Block, blocks_of_page, each_block
 from tests.support.guard import REAL_PATH, ROOT, clean_environment, minimal_bin
 from tests.support.server import Server, ServerFactory
+from tests.support.shell import printed
 
-ADDRESS = "http://127.0.0.1:8080"
-BLOCKS = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-COMMANDS: list[str] = [block for block in BLOCKS if ADDRESS in block]
+PAGES = [(ROOT / name).read_text() for name in ("README.md", "README.zh.md")]
+ENGLISH = blocks_of_page("README.md")
 DEMO = "This is the demo backend: a small program, not an AI"
 
 pytestmark = pytest.mark.skipif(not shutil.which("curl", path=REAL_PATH), reason="README.md speaks to curl")
@@ -76,53 +76,35 @@ CHECKS: list[Callable[[str], None]] = [
 """What each of the commands prints, in the order of the page."""
 
 
-def _name(part: Any) -> str:
-    return part.__name__ if callable(part) else ""
-
-
-def test_every_command_has_its_check() -> None:
-    assert len(COMMANDS) == len(CHECKS)
-
-
-@pytest.mark.parametrize(("check", "command"), [*zip(CHECKS, COMMANDS, strict=False)], ids=_name)
+@each_block(checks=CHECKS)
 def test_a_command_does_what_the_page_says(
-    server: Server, tmp_path: Path, check: Callable[[str], None], command: str
+    server: Server, tmp_path: Path, block: Block, check: Callable[[str], None]
 ) -> None:
-    typed = command.replace(ADDRESS, f"http://127.0.0.1:{server.port}")
     programs = minimal_bin(tmp_path / "bin", ["curl"])
     (programs / "python3").symlink_to(Path(sys.executable).resolve())
-    environment = clean_environment(tmp_path, str(programs))
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", typed],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    check(done.stdout)
+    check(printed(block.at(server.port), clean_environment(tmp_path, str(programs)), tmp_path))
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "README.zh.md", "docs/api.md", "docs/clients.md", "docs/configuration.md"]
-)
-def test_links_lead_somewhere(page: str) -> None:
-    path = ROOT / page
-    text = path.read_text()
-    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
-        linked = path.parent / target if target else path
-        assert linked.exists(), target
-        if anchor:
-            headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
-            assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, anchor
+@each_block()
+def test_a_block_of_the_chinese_page_is_the_english_one(block: Block) -> None:
+    assert (block.language, block.text) == (ENGLISH[block.number].language, ENGLISH[block.number].text)
 
 
 def test_the_chinese_page_has_the_same_commands_and_links() -> None:
-    english, chinese = ((ROOT / name).read_text() for name in ("README.md", "README.zh.md"))
+    english, chinese = PAGES
     assert "(README.zh.md)" in english[:100]
     assert "(README.md)" in chinese[:100]
     for pattern in (r"^```.*?^```$", r"^(?:#+) ", r"\]\(((?!README)[^)]*)\)"):
         found = [re.findall(pattern, page, re.MULTILINE | re.DOTALL) for page in (english, chinese)]
         assert found[0]
         assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=["English", "Chinese"])
+def test_the_table_tells_how_to_install_each_cli_as_the_server_does(page: str) -> None:
+    told = dict(re.findall(r"^\| `(\w+)` \| `(npm install [^`]*)` \|", page, re.MULTILINE))
+    assert told.keys() == {"claude", "codex", "gemini"}
+    tested = json.loads((ROOT / "tests" / "e2e" / "package.json").read_text())["dependencies"]
+    for name, command in told.items():
+        assert command in BUILT_IN[name].install_hint
+        assert command.split()[-1] in tested

@@ -13,7 +13,8 @@ import yaml
 from tests.e2e import clis
 from tests.e2e.conversing import files_with
 from tests.e2e.fake_upstream import ModelServer
-from tests.support.documented import configurations
+from tests.support.documented import configurations, defined_in
+from tests.support.documents import Block, each_block
 from tests.support.server import Server, ServerFactory, merged
 from tests.support.waiting import wait_until
 
@@ -87,8 +88,9 @@ def received(model_server: ModelServer, name: str) -> str:
     return prompt.removesuffix("\n\n") if name == "qwen" else prompt
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_answers_and_keeps_nothing(custom_server: Server, model_server: ModelServer, name: str) -> None:
+@each_block()
+def test_answers_and_keeps_nothing(custom_server: Server, model_server: ModelServer, block: Block) -> None:
+    (name,) = defined_in(block)
     prompt = f"mark-of-{name}-in-the-prompt FAKE:n=5"
     answer = custom_server.client.prompt(prompt, name, ephemeral=True).json()
 

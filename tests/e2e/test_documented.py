@@ -4,8 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,45 +12,18 @@ from tests.e2e import clis
 from tests.e2e.clients.roster import LITELLM_PYTHON
 from tests.e2e.fake_upstream import ModelServer
 from tests.support import guard
-from tests.support.guard import ROOT
+from tests.support.documents import ADDRESS, Block, blocks_of_page, each_block
 from tests.support.server import Server
 
 ASKED = ("claude",)
-ADDRESS = "http://127.0.0.1:8080"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LANGUAGES = {"README.md": {"python", "javascript"}, "docs/clients.md": {"python", "javascript", "sh"}}
-"""What of each page is run here; the shell commands of README.md are typed by ``tests/test_readme.py``."""
 LLM_MODELS = "extra-openai-models.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class Snippet:
-    """A block of code on a page."""
-
-    page: str
-    number: int
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page}-{self.number}-{self.language}"
-
-
-def snippets() -> Iterator[Snippet]:
-    for page, languages in LANGUAGES.items():
-        for number, (language, text) in enumerate(BLOCK.findall((ROOT / page).read_text())):
-            if language in languages:
-                yield Snippet(page, number, language, text)
-
-
-SNIPPETS = tuple(snippets())
-
-
-def program(snippet: Snippet, text: str, folder: Path) -> list[str]:
+def program(block: Block, text: str, folder: Path) -> list[str]:
     """The command that runs it: a file in the folder, with the interpreter that has its libraries."""
-    name = {"python": "snippet.py", "javascript": "snippet.mjs", "sh": "snippet.sh"}[snippet.language]
+    name = {"python": "snippet.py", "javascript": "snippet.mjs", "sh": "snippet.sh"}[block.language]
     (folder / name).write_text(text)
-    match snippet.language:
+    match block.language:
         case "javascript":
             (folder / "node_modules").symlink_to(clis.BIN.parent)
             return [shutil.which("node", path=guard.REAL_PATH) or "node", name]
@@ -62,31 +33,25 @@ def program(snippet: Snippet, text: str, folder: Path) -> list[str]:
             return [str(LITELLM_PYTHON) if "import litellm" in text else sys.executable, name]
 
 
-def environment(folder: Path, address: str) -> dict[str, str]:
+def environment(folder: Path, port: int) -> dict[str, str]:
     """A clean environment with the commands that the pages speak of, and llm's models as the page has them."""
     tools = guard.minimal_bin(folder / "tools", clis.TOOLS)
     (tools / "llm").symlink_to(Path(sys.executable).with_name("llm"))
     (tools / "claude").symlink_to(clis.BIN / "claude")
-    (models,) = (
-        text
-        for language, text in BLOCK.findall((ROOT / "docs" / "clients.md").read_text())
-        if language == "yaml" and "model_id" in text
-    )
-    (folder / LLM_MODELS).write_text(models.replace(ADDRESS, address))
+    (models,) = (block for block in blocks_of_page("docs/clients.md") if block.language == "yaml")
+    (folder / LLM_MODELS).write_text(models.at(port))
     offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
     return {**guard.clean_environment(folder, str(tools)), **offline, "LLM_USER_PATH": str(folder)}
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=str)
+@each_block()
 def test_a_snippet_prints_the_models_answer(
-    snippet: Snippet, real_server: Server, model_server: ModelServer, tmp_path: Path
+    block: Block, real_server: Server, model_server: ModelServer, tmp_path: Path
 ) -> None:
-    address = f"http://127.0.0.1:{real_server.port}"
-    assert ADDRESS in snippet.text or snippet.language == "sh"
-    command = program(snippet, snippet.text.replace(ADDRESS, address), tmp_path)
+    assert ADDRESS in block.text or block.language == "sh"
     done = subprocess.run(
-        command,
-        env=environment(tmp_path, address),
+        program(block, block.at(real_server.port), tmp_path),
+        env=environment(tmp_path, real_server.port),
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -99,9 +64,19 @@ def test_a_snippet_prints_the_models_answer(
     assert [turn.prompt for turn in model_server.turns()] == ["Hello!"]
 
 
+@each_block()
+def test_llm_knows_the_model(block: Block, tmp_path: Path) -> None:
+    """That its requests arrive, the command below shows."""
+    (name,) = re.findall(r"model_id: (\S+)", block.text)
+    done = subprocess.run(
+        ["llm", "models", "list"], env=environment(tmp_path, 1), capture_output=True, text=True, check=True, timeout=60
+    )
+    assert name in done.stdout
+
+
 @pytest.mark.offline
 def test_the_three_that_everyone_looks_for_are_on_the_first_page() -> None:
-    first = [snippet for snippet in SNIPPETS if snippet.page == "README.md"]
-    assert [snippet.language for snippet in first] == ["python", "python", "javascript"]
-    for snippet, url in zip(first, ("openai/v1", "anthropic/v1", "openai/v1"), strict=True):
-        assert f"{ADDRESS}/{url}" in snippet.text
+    first = [block for block in blocks_of_page("README.md") if block.language in ("python", "javascript")]
+    assert [block.language for block in first] == ["python", "python", "javascript"]
+    for block, url in zip(first, ("openai/v1", "anthropic/v1", "openai/v1"), strict=True):
+        assert f"{ADDRESS}/{url}" in block.text

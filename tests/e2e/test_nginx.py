@@ -13,10 +13,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.nginx import HOST, Deployed, deployed
+from tests.e2e.nginx import HOST, PROGRAM, Deployed, deployed
 from tests.support.client import Client
+from tests.support.documents import Block, each_block
+from tests.support.guard import clean_environment, minimal_bin
 from tests.support.later import Later
 from tests.support.server import Server, ServerFactory
+from tests.support.shell import printed
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -186,6 +189,17 @@ def test_a_stream_survives_that_nginx_is_reloaded(site: Deployed, tmp_path: Path
         assert '"type":"done"' in "".join(lines)
         assert process.wait(10) == 0
     wait_until(lambda: not before & set(site.workers))
+
+
+@each_block()
+def test_it_is_judged_and_reloaded_as_the_page_says(site: Deployed, tmp_path: Path, block: Block) -> None:
+    tools = minimal_bin(tmp_path / "bin")
+    (tools / "nginx").write_text(f'#!/bin/sh\nexec {PROGRAM} -p {site.folder} -c {site.folder}/nginx.conf "$@"\n')
+    (tools / "nginx").chmod(0o755)
+    before = set(site.workers)
+    printed(block.text, clean_environment(tmp_path, str(tools)), tmp_path)
+    wait_until(lambda: (now := set(site.workers)) and not before & now)
+    assert ask(site, "/health")[0] == 200
 
 
 def test_a_client_that_leaves_ends_its_stream(server: Server, site: Deployed) -> None:

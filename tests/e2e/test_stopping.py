@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.documents import Block, each_block
 from tests.support.guard import ROOT
 from tests.support.server import Server, ServerFactory, merged
 from tests.support.waiting import wait_until
@@ -56,8 +57,13 @@ def test_a_reload_says_what_is_in_force_and_a_run_goes_on(server: Server, tmp_pa
     assert "the time is up" not in server.log
 
 
-def test_a_stop_says_how_many_runs_it_waits_for_and_when_it_ends_them(servers: ServerFactory) -> None:
+@each_block()
+def test_a_stop_says_how_many_runs_it_waits_for_and_when_it_ends_them(servers: ServerFactory, block: Block) -> None:
+    """After a reload, so that all that the page shows is said."""
     server = servers({"server": {"graceful_timeout_secs": 0.5}})
+    before = set(server.workers())
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: (now := set(server.workers())) and not before & now, 30)
     with server.client.stream("FAKE:hang") as exchange:
         events = exchange.events()
         assert any(event["type"] == "message" for event in events)
@@ -67,3 +73,5 @@ def test_a_stop_says_how_many_runs_it_waits_for_and_when_it_ends_them(servers: S
     assert server.stop() == 0
     assert "stopping: runs have 0.5 s; 1 running, 0 waiting" in server.log
     assert says(server, "stopping: the time is up, ending the runs: 1 running, 0 waiting")
+    told = shape(server.log.replace("runs have 0.5 s", "runs have 0 s"))
+    assert [line for line in block.text.splitlines() if shape(line) not in told] == []

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from tests.fake_cli.install import FakeClis
+from tests.support import guard
+from tests.support.documented import configurations, defined_in
+from tests.support.documents import Block, each_block
 from tests.support.server import Server, ServerFactory
 
 LINES: dict[str, Any] = {
@@ -37,7 +40,18 @@ BACKENDS: dict[str, Any] = {
 def custom_server(servers: ServerFactory, tmp_path_factory: pytest.TempPathFactory) -> Server:
     clis = FakeClis(tmp_path_factory.mktemp("plain"))
     clis.install("plain")
-    return servers({"backends": BACKENDS}, clis=clis)
+    upper = {"upper": configurations()["upper"]}
+
+    def prepare(folder: Path) -> None:
+        guard.minimal_bin(folder / "tools", ["tr"])
+
+    return servers({"backends": BACKENDS | upper}, clis=clis, prepare=prepare)
+
+
+@each_block()
+def test_the_simplest_description_answers(custom_server: Server, block: Block) -> None:
+    (name,) = defined_in(block)
+    assert custom_server.client.prompt("hello", name).json()["output"] == "HELLO"
 
 
 @pytest.mark.parametrize("backend", ["by-stdin", "by-file", "by-argument", "lines"])

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from app.cli import main
+from app.config import EXIT_CONFIG
 from app.config.report import in_force
 from services.settings import BackendSettings, CustomCommand
 from tests.app.config.reading import problems, read
 from tests.app.config.test_keys import CUSTOM, TABLES
+from tests.support.documents import Block, each_block
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = (ROOT / "deploy" / "config.yaml").read_text()
@@ -90,6 +93,15 @@ def test_the_reference_has_every_key_of_a_backend_of_your_own_with_its_default(t
     )
 
 
-def test_the_references_example_of_a_backend_is_right(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", headings()["`backends.<any other name>`"], re.DOTALL)
-    assert problems(tmp_path, example) == []
+@each_block()
+def test_the_references_example_of_a_backend_is_right(tmp_path: Path, block: Block) -> None:
+    assert problems(tmp_path, block.text) == []
+
+
+@each_block()
+def test_the_message_that_the_reference_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str], block: Block) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("server: {prot: 8080}")
+    assert main(["config", "check", "--config", str(file)]) == EXIT_CONFIG
+    told = capsys.readouterr().err
+    assert told.replace(str(file), "/home/me/.clinvk/config.yaml") == block.text
