@@ -26,7 +26,11 @@ MAY_EXEC = {"app/cli.py"}
 
 
 def imports(name: str) -> Iterator[str]:
-    for node in ast.walk(SOURCES[name]):
+    return imported_by(SOURCES[name])
+
+
+def imported_by(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

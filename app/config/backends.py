@@ -20,10 +20,10 @@ from app.config.values import (
     variable,
     whole,
 )
+from services.backends import BUILT_IN
 from services.backends.custom import problems
 from services.settings import APPROVAL_MODES, SANDBOX_MODES, BackendSettings, CustomCommand
 
-BUILT_IN = ("claude", "codex", "gemini", "demo")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from app.config.backends import BUILT_IN
 from app.config.checks import contradictions, default_concurrent_runs
 from app.config.errors import ConfigError
 from app.config.schemas import ConfigSection
 from app.config.yaml_file import read_yaml
+from services.backends import BUILT_IN
 from services.errors import Problem
 from services.settings import BackendSettings, Config, ServerSettings
 
@@ -22,7 +22,6 @@ ONLY_IN_ENVIRONMENT = (
     "keys are not kept in the configuration file: use CLINVK_API_KEYS, server.api_keys_file or "
     "server.api_keys_gopass_path"
 )
-_ALWAYS = tuple(name for name in BUILT_IN if name != "demo")
 
 
 def load_config(
@@ -77,7 +76,7 @@ def _from_environment(environ: Mapping[str, str], tree: Mapping[str, Any]) -> It
     variables: dict[str, Keys] = {
         "CLINVK_BACKEND": ("default_backend",),
         "CLINVK_API_KEYS_GOPASS_PATH": ("server", "api_keys_gopass_path"),
-        **{f"CLINVK_{_shouted(name)}_MODEL": ("backends", name, "model") for name in (*_ALWAYS, *named)},
+        **{f"CLINVK_{_shouted(name)}_MODEL": ("backends", name, "model") for name in (*_always(), *named)},
     }
     for variable, keys in variables.items():
         if value := environ.get(variable):
@@ -115,10 +114,15 @@ def _complete(sections: dict[str, Any], home: Path, environ: Mapping[str, str], 
 
 def _backends(configured: Mapping[str, BackendSettings]) -> dict[str, BackendSettings]:
     """Every backend there is, in a fixed order: the built-in ones, demo if switched on, then those of the file."""
-    backends = {name: configured.get(name, BackendSettings()) for name in _ALWAYS}
+    backends = {name: configured.get(name, BackendSettings()) for name in _always()}
     if "demo" in configured and configured["demo"].enabled:
         backends["demo"] = configured["demo"]
     return backends | {name: settings for name, settings in configured.items() if name not in BUILT_IN}
+
+
+def _always() -> Iterator[str]:
+    """The backends that are there without being switched on."""
+    return (name for name in BUILT_IN if name != "demo")
 
 
 def _api_keys(environ: Mapping[str, str]) -> tuple[str, ...]:

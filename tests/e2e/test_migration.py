@@ -53,12 +53,13 @@ def test_the_way_from_clinvoker(tmp_path: Path, blocks: list[Block]) -> None:
     (programs / "clinvk").symlink_to(GUNICORN.with_name("clinvk"))
     environment = guard.clean_environment(tmp_path, f"{fakes(tmp_path / 'clis').bin}:{programs}")
     del environment["CLINVK_HOME"]  # what is typed finds ~/.clinvk
+    environment["GEMINI_API_KEY"] = "k"
 
     check, doctor, take, serve = (block.text for block in blocks)
     assert "default_backend: codex" in printed(check, environment, tmp_path)
     assert "claude, codex, gemini can answer." in printed(doctor, environment, tmp_path)
-    assert printed(take, environment, tmp_path).startswith("Imported 1 session")
-    printed(take, environment, tmp_path)
+    assert printed(take, environment, tmp_path).endswith(": 1 session, 1 new, 0 broken.\n")
+    assert printed(take, environment, tmp_path).endswith(": 1 session, 0 new, 0 broken.\n")
     assert json.loads(old.read_text()) == DOCUMENTED
     with serving(serve, environment, tmp_path, port) as client:
         listed = client.get("/api/v1/sessions").json()

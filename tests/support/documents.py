@@ -126,6 +126,7 @@ FOR_GOOD = "tests/e2e/test_first_steps.py::test_a_server_for_good"
 MOVING = "tests/e2e/test_migration.py::test_the_way_from_clinvoker"
 DESCRIBED = "tests/e2e/test_custom.py::test_answers_and_keeps_nothing"
 SIMPLEST = "tests/services/test_custom_runs.py::test_the_simplest_description_answers"
+IN_CODE = "tests/services/backends/test_in_code.py::test_a_backend_is_added_as_the_page_says"
 CONFIGURED = "tests/test_deployment.py::test_yaml_on_a_page_is_a_configuration"
 
 PLAN: Mapping[str, Plan] = {
@@ -164,6 +165,9 @@ PLAN: Mapping[str, Plan] = {
         "llm 0.36": [DESCRIBED],
         "opencode 1.18.33": [DESCRIBED],
         "Qwen Code 0.24.4": [DESCRIBED],
+        "1. Record what it says": [IN_CODE],
+        "2. Write it": [IN_CODE],
+        "4. Test it": [IN_CODE],
     },
     "docs/cli.md": {
         "Serve": ["tests/test_cli_guide.py::test_a_server_starts_as_the_page_says"],

@@ -101,7 +101,7 @@ class ScriptBackend(Backend):
 
 
 def script_runs(
-    backend: ScriptBackend,
+    backend: Backend,
     folder: Path,
     limits: ServerSettings | None = None,
     settings: BackendSettings | None = None,
@@ -109,7 +109,7 @@ def script_runs(
 ) -> Runs:
     """The runs of a worker that knows one backend."""
     limits = limits or ServerSettings(max_concurrent_runs=2, max_queued_runs=2)
-    planner = Planner({"script": backend}, {"script": settings or BackendSettings()}, UnifiedFlags(), limits)
+    planner = Planner({backend.name: backend}, {backend.name: settings or BackendSettings()}, UnifiedFlags(), limits)
     base = {"PATH": "/usr/bin:/bin", "HOME": str(folder)} if environment is None else environment
     slots = Slots(limits.max_concurrent_runs, limits.max_queued_runs)
     environment = {**base, "PATH": base.get("PATH", os.defpath)}
