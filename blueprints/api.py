@@ -125,6 +125,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest
 
         return decorate
 
+    def heeds(self, headers: Mapping[str, Mapping[str, Any]]) -> Callable[[View], View]:
+        """Document the headers of a request that a view looks at, by name."""
+        parameters = [{"in": "header", "name": name, **its} for name, its in headers.items()]
+        decorate: Callable[[View], View] = super().doc(parameters=parameters)
+        return decorate
+
     def keyless(self, view: View) -> View:
         """Document that a view needs no key; that it needs none is for the gate to say."""
         documented: View = super().doc(security=[])(view)

@@ -7,6 +7,18 @@ from typing import Any, TypeVar
 from flask import Response, jsonify, request
 
 from blueprints import sse
+from blueprints.chat_headers import (
+    APPROVAL,
+    ESTIMATED,
+    IGNORED,
+    RUN,
+    SANDBOX,
+    SESSION,
+    TOOLS,
+    TOOLS_WORDS,
+    USAGE,
+    WORKDIR,
+)
 from blueprints.context import services
 from blueprints.errors import of_failure
 from blueprints.requests import client_fd, owner
@@ -20,15 +32,6 @@ from services.prompts import Prompt
 from services.running import Running
 from services.settings import APPROVAL_MODES, SANDBOX_MODES
 
-TOOLS = "X-Clinvk-Tools"
-WORKDIR = "X-Clinvk-Workdir"
-APPROVAL = "X-Clinvk-Approval-Mode"
-SANDBOX = "X-Clinvk-Sandbox-Mode"
-SESSION = "X-Clinvk-Session"
-RUN = "X-Clinvk-Run"
-IGNORED = "X-Clinvk-Ignored"
-USAGE = "X-Clinvk-Usage"
-ESTIMATED = "estimated"
 USAGE_ESTIMATED = f": {USAGE}: {ESTIMATED}\n\n".encode()
 """The same in a stream, whose headers are out before the tokens are known; a comment, which no client sees."""
 
@@ -157,7 +160,7 @@ def _everything(run: Running) -> list[Event]:
 
 def _wants_agent() -> bool:
     """Whether the CLI is to answer as the agent that it is."""
-    tools = _word(TOOLS, ("none", "cli")) if TOOLS in request.headers else services().config.sdk.tools
+    tools = _word(TOOLS, TOOLS_WORDS) if TOOLS in request.headers else services().config.sdk.tools
     return tools == "cli" or WORKDIR in request.headers
 
 

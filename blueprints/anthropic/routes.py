@@ -11,7 +11,7 @@ from typing import Any
 import marshmallow as ma
 from flask import Response, jsonify
 
-from blueprints import chat, sse
+from blueprints import chat, chat_headers, sse
 from blueprints.anthropic.answers import (
     MessageAnswerSchema,
     ModelSchema,
@@ -70,7 +70,8 @@ def about_here() -> Response:
 @blueprint.arguments(
     MessagesSchema, examples={"A question": partial(_example, stream=False), "A stream": partial(_example, stream=True)}
 )
-@blueprint.response(200, MessageAnswerSchema)
+@blueprint.heeds(chat_headers.REQUEST)
+@blueprint.response(200, MessageAnswerSchema, headers=chat_headers.ANSWER)
 @blueprint.alt_response(200, schema=StreamEventSchema, content_type=sse.CONTENT_TYPE, success=True)
 def messages(asked: MessagesRequest) -> Response:
     """Answer a conversation.
@@ -85,7 +86,7 @@ def messages(asked: MessagesRequest) -> Response:
 
 @blueprint.route("/messages/count_tokens", methods=["POST"])
 @blueprint.arguments(CountTokensSchema, examples={"A question": _question})
-@blueprint.response(200, TokenCountSchema)
+@blueprint.response(200, TokenCountSchema, headers=chat_headers.ESTIMATE)
 def count_tokens(asked: CountRequest) -> Response:
     """Estimate the tokens of a conversation.
 

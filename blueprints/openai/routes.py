@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response, jsonify
 
-from blueprints import chat, sse
+from blueprints import chat, chat_headers, sse
 from blueprints.api import Blueprint
 from blueprints.context import services
 from blueprints.fields import DialectSchema
@@ -44,7 +44,8 @@ def about_here() -> Response:
 @blueprint.arguments(
     ChatSchema, examples={"A question": partial(_example, stream=False), "A stream": partial(_example, stream=True)}
 )
-@blueprint.response(200, CompletionSchema)
+@blueprint.heeds(chat_headers.REQUEST)
+@blueprint.response(200, CompletionSchema, headers=chat_headers.ANSWER)
 @blueprint.alt_response(200, schema=ChunkSchema, content_type=sse.CONTENT_TYPE, success=True)
 def chat_completions(asked: ChatRequest) -> Response:
     """Answer a conversation.

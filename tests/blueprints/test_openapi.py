@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.errors import STATUS, ErrorCode
-from tests.support.fake_runs import FakeRuns, fake_app
+from tests.support.fake_runs import FakeRuns, fake_app, saying
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +194,32 @@ def test_a_text_may_be_null_where_it_is_taken(document: Any, schema: str, may_be
     properties = document["components"]["schemas"][schema]["properties"]
     field = properties["system" if may_be_null else "content"]
     assert ({"type": "null"} in field["anyOf"]) == may_be_null
+
+
+CHATS = ("/openai/v1/chat/completions", *(f"{prefix}/messages" for prefix in ANTHROPIC))
+REQUEST_HEADERS = {"Tools", "Workdir", "Approval-Mode", "Sandbox-Mode", "Session"}
+ANSWER_HEADERS = {"Run", "Session", "Ignored", "Usage"}
+
+
+@pytest.mark.parametrize("path", CHATS)
+def test_the_chat_apis_have_headers_of_ours(document: Any, path: str) -> None:
+    operation = document["paths"][path]["post"]
+    heeded = {its["name"]: its for its in operation["parameters"] if its["in"] == "header"}
+    sent = operation["responses"]["200"]["headers"]
+    assert heeded.keys() == {f"X-Clinvk-{name}" for name in REQUEST_HEADERS}
+    assert sent.keys() == {f"X-Clinvk-{name}" for name in ANSWER_HEADERS}
+    for header in (*heeded.values(), *sent.values()):
+        assert header["description"]
+        assert not header.get("required")
+
+
+def test_a_word_that_a_header_may_be_is_taken_and_no_other(document: Any) -> None:
+    client = fake_app(FakeRuns({"claude": saying("hi")})).test_client()
+    body = {"model": "claude", "messages": [{"role": "user", "content": "Hello!"}]}
+    for header in document["paths"][CHATS[0]]["post"]["parameters"]:
+        words = header["schema"].get("enum", [])
+        for word in words:
+            assert client.post(CHATS[0], json=body, headers={header["name"]: word}).status_code == 200
+        if words:
+            refused = client.post(CHATS[0], json=body, headers={header["name"]: "sometimes"})
+            assert (refused.status_code, (refused.json or {})["error"]["param"]) == (400, header["name"])
