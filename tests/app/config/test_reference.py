@@ -1,9 +1,12 @@
 """The example file and the reference tell every key and its default, and no other."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import fields
+from inspect import isclass
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import yaml
@@ -11,9 +14,18 @@ import yaml
 from app.cli import main
 from app.config import EXIT_CONFIG
 from app.config.report import in_force
-from services.settings import BackendSettings, CustomCommand
+from services.settings import (
+    BackendSettings,
+    CustomCommand,
+    OutputSettings,
+    ParallelSettings,
+    SdkSettings,
+    ServerSettings,
+    SessionSettings,
+    UnifiedFlags,
+)
 from tests.app.config.reading import problems, read
-from tests.app.config.test_keys import CUSTOM, TABLES
+from tests.app.config.test_keys import CUSTOM, TABLES, value_in
 from tests.support.documents import Block, each_block
 
 ROOT = Path(__file__).parents[3]
@@ -105,3 +117,56 @@ def test_the_message_that_the_reference_shows(tmp_path: Path, capsys: pytest.Cap
     assert main(["config", "check", "--config", str(file)]) == EXIT_CONFIG
     told = capsys.readouterr().err
     assert told.replace(str(file), "/home/me/.clinvk/config.yaml") == block.text
+
+
+WORDS = {bool: "true or false", int: "whole number", str: "text"}
+SHAPES = {tuple: "list", Mapping: "mapping"}
+SECTIONS = {
+    "unified_flags": UnifiedFlags, "session": SessionSettings, "output": OutputSettings, "parallel": ParallelSettings,
+    "sdk": SdkSettings, "server": ServerSettings, "backends.<name>": BackendSettings,
+    "backends.<any other name>": CustomCommand,
+}  # fmt: skip
+
+
+def type_in_words(name: str, hint: Any) -> str:
+    """A type as the reference calls it."""
+    if NoneType in get_args(hint):
+        (hint,) = (one for one in get_args(hint) if one is not NoneType)
+    if hint is float:
+        return "seconds" if name.endswith("_secs") else "number"
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(f"`{word}`" for word in get_args(hint))
+    shape = next(
+        (word for kind, word in SHAPES.items() if isclass(of := get_origin(hint)) and issubclass(of, kind)), ""
+    )
+    if shape != "mapping":
+        return shape or WORDS[hint]
+    inner = get_origin(get_args(hint)[1])
+    return shape if inner is None else f"mapping of {SHAPES[tuple if inner is tuple else Mapping]}s"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_reference_tells_the_type_of_every_key(section: str) -> None:
+    told = {key: kind for key, kind, *_ in ROW.findall(headings()[f"`{section}`"])}
+    hints = {name: hint for name, hint in get_type_hints(SECTIONS[section]).items() if name in told}
+    own_words = {"allowed_tools": "text or list", "log_format": "`auto`, `text` or `json`"}
+    assert told == {name: own_words.get(name) or type_in_words(name, hint) for name, hint in hints.items()}
+
+
+def test_the_reference_names_every_variable_and_no_other() -> None:
+    """All that the code looks at; the marker of a run is not for people."""
+    sources = "".join(path.read_text() for room in ("app", "services") for path in (ROOT / room).rglob("*.py"))
+    used = set(re.findall(r"\bCLINVK_[A-Z_]*[A-Z]\b", sources)) - {"CLINVK_RUN_ID"}
+    used |= {f"CLINVK_{name}_MODEL" for name in ("CLAUDE", "CODEX", "GEMINI", "MY_CLI")}
+    assert set(re.findall(r"`(CLINVK_\w+)`", REFERENCE)) == used
+
+
+def test_the_variables_act_as_the_reference_says(tmp_path: Path) -> None:
+    told = dict(re.findall(r"^\| `(CLINVK_\w+)` \| `([\w.]+)` \|$", REFERENCE, re.MULTILINE))
+    assert told.keys() == {"CLINVK_BACKEND", "CLINVK_API_KEYS_GOPASS_PATH"}
+    for variable, key in told.items():
+        assert value_in(read(tmp_path, "", {variable: "codex"}), key) == "codex"
+    models = ("claude", "codex", "gemini", "my-cli")
+    environ = {f"CLINVK_{name.upper().replace('-', '_')}_MODEL": f"model of {name}" for name in models}
+    config = read(tmp_path, {"backends": {"my-cli": {"command": ["x"]}}}, environ)
+    assert {name: config.backends[name].model for name in models} == {name: f"model of {name}" for name in models}
