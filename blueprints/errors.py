@@ -35,7 +35,8 @@ CODE_OF_STATUS = {
     429: ErrorCode.RATE_LIMITED,
     503: ErrorCode.OVERLOADED,
 }
-
+WITHOUT_DIALECT = {"/chat/completions", "/openai/chat/completions", "/messages", "/models", "/openai/models"}
+"""What clients ask for whose base URL lacks the dialect, or OpenAI's ``/v1``."""
 
 USUAL_RETRY_AFTER_S = {ErrorCode.RATE_LIMITED: 30, ErrorCode.OVERLOADED: 10}
 """When nobody has said how long it will last."""
@@ -124,11 +125,11 @@ def from_http(error: HTTPException) -> ClinvkError:
     code = CODE_OF_STATUS.get(error.code or 500, ErrorCode.INTERNAL)
     match code:
         case ErrorCode.NOT_FOUND:
-            message = f"there is nothing at {request.path}"
-            if request.path.startswith("/v1/"):
-                message += ": a client's base URL ends in /openai/v1 or /anthropic here"
+            message = f"there is nothing at {request.path}{_instead(request.path)}"
         case ErrorCode.METHOD_NOT_ALLOWED:
-            message = f"{request.path} does not take {request.method}"
+            valid = getattr(error, "valid_methods", None) or ()
+            taken = ", ".join(sorted({*valid} - {"HEAD", "OPTIONS"}))
+            message = f"{request.path} does not take {request.method}" + (f": it takes {taken}" if taken else "")
         case ErrorCode.PAYLOAD_TOO_LARGE:
             message = f"the body is larger than {request.max_content_length} bytes (server.max_request_body_bytes)"
         case ErrorCode.INTERNAL:
@@ -136,6 +137,15 @@ def from_http(error: HTTPException) -> ClinvkError:
         case _:
             message = error.description or error.name
     return ClinvkError(code, message)
+
+
+def _instead(path: str) -> str:
+    """What somebody who asked for this has most likely meant; "" where that cannot be guessed."""
+    if path.endswith("/responses"):
+        return ": of OpenAI's APIs there is Chat Completions (POST /openai/v1/chat/completions)"
+    if path.startswith("/v1/") or path in WITHOUT_DIALECT:
+        return ": a client's base URL ends in /openai/v1 or /anthropic here"
+    return ""
 
 
 def of_failure(failed: Failed) -> ClinvkError:

@@ -10,6 +10,12 @@ from app.config.errors import ConfigError
 from services.errors import Problem
 
 MAX_BYTES = 1024 * 1024
+HINTS = {
+    "found character '\\t'": "indent with spaces, not with tabs",
+    "expected <block end>": "this line is indented otherwise than the keys beside it",
+    "mapping values are not allowed": "put a text with `: ` in it in quotes; keys of one section are indented alike",
+}
+"""What is behind the parser's words most often."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -79,6 +85,7 @@ def parse_yaml(data: bytes) -> dict[str, Any]:
 def _problem(error: yaml.YAMLError) -> Problem:
     mark = getattr(error, "problem_mark", None)
     reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "it is not valid YAML"
+    reason += next((f" ({hint})" for words, hint in HINTS.items() if words in reason), "")
     if mark is None:
         return Problem("", f"not valid YAML: {reason}")
     return Problem(f"line {mark.line + 1}, column {mark.column + 1}", f"not valid YAML: {reason}")

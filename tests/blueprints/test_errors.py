@@ -48,13 +48,27 @@ def test_unknown_routes(app: Flask, path: str, method: str) -> None:
     assert response.json["error"] == "not_found"
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/models"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/models", "/chat/completions"])
 def test_a_base_url_without_its_dialect_is_told_the_right_ones(app: Flask, path: str) -> None:
     response = app.test_client().post(path, json={})
     assert response.status_code == 404
     assert response.json is not None
     right = "a client's base URL ends in /openai/v1 or /anthropic here"
     assert response.json["message"] == f"there is nothing at {path}: {right}"
+
+
+@pytest.mark.parametrize(
+    ("path", "right"),
+    [
+        ("/openai/chat/completions", "ends in /openai/v1 or"),
+        ("/openai/v1/responses", "(POST /openai/v1/chat/completions)"),
+        ("/v1/responses", "(POST /openai/v1/chat/completions)"),
+    ],
+)
+def test_what_openais_clients_ask_for_elsewhere_is_told_where_it_is(app: Flask, path: str, right: str) -> None:
+    response = app.test_client().post(path, json={})
+    assert response.status_code == 404
+    assert right in response.text
 
 
 @pytest.mark.parametrize("path", ["/api/v1/prompt", "/api/v1/parallel", "/api/v1/chain", "/api/v1/compare"])
@@ -66,6 +80,7 @@ def test_wrong_methods_are_told_the_right_ones(app: Flask, path: str, method: st
     if method != "HEAD":
         assert response.json is not None
         assert response.json["error"] == "method_not_allowed"
+        assert response.json["message"] == f"{path} does not take {method}: it takes POST"
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/openapi.json", "/api/v1/backends"])

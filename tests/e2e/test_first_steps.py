@@ -11,7 +11,7 @@ from tests.support.server import fakes
 from tests.support.shell import printed, serving
 from tests.support.waiting import free_port
 
-TOOLS = ("make", "grep", "sed", "expand")
+TOOLS = ("make", "grep", "sed", "expand", "cp")
 DEMO = "This is the demo backend"
 
 
@@ -33,12 +33,12 @@ def test_make_serve_starts_a_server_that_answers(tmp_path: Path, block: Block) -
 
 @each_block()
 def test_a_server_for_good(tmp_path: Path, block: Block) -> None:
-    """With the configuration that ``deploy/`` has."""
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    (tmp_path / "config.yaml").write_text((guard.ROOT / "deploy" / "config.yaml").read_text())
+    (tmp_path / "deploy").symlink_to(guard.ROOT / "deploy")
     port = free_port()
     variables = environment(tmp_path)
-    serve, check, listed = block.lines()
+    copy, serve, check, listed = block.lines()
+    printed(copy.text, variables, tmp_path)
     with serving(serve.text.replace("8080", str(port)), variables, tmp_path, port) as client:
         session = client.prompt("Hello!").json()["session_id"]
         assert "\nserver:\n" in printed(check.text, variables, tmp_path)

@@ -43,6 +43,19 @@ def test_says_where_it_is_not_yaml(tmp_path: Path, text: str, location: str, mes
     assert problem.message.startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("server:\n  port: 1\n host: x\n", "(this line is indented otherwise than the keys beside it)"),
+        ("server:\n\tport: 1\n", "(indent with spaces, not with tabs)"),
+        ("backends:\n  claude:\n    system_prompt: be: brief\n", "(put a text with `: ` in it in quotes; "),
+    ],
+)
+def test_says_what_is_most_likely_behind_it(tmp_path: Path, text: str, hint: str) -> None:
+    (problem,) = problems(tmp_path, text)
+    assert hint in problem.message
+
+
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     for text in ("", "\n", "# nothing\n", "---\n", "null\n", "server:\n", "\ufeffserver:\n"):
         assert read(tmp_path, text).server == read(tmp_path, {}).server
