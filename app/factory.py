@@ -1,5 +1,6 @@
 """The application, wired: the only place that knows both the services and the blueprints."""
 
+import os
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ from flask.json.provider import JSONProvider
 from prometheus_client import CollectorRegistry
 
 from app import __version__
+from app.spans import run_spans
 from blueprints import docs, meta, requests
 from blueprints import metrics as metrics_page
 from blueprints.anthropic import errors as anthropic_errors
@@ -51,7 +53,8 @@ def create_app(config: Config, *, container: Container | None = None) -> Flask:
         MAX_CONTENT_LENGTH=config.server.max_request_body_bytes or None,  # 0: any size
     )
     metrics = _metrics(app, config) if config.server.metrics_enabled else None
-    container = container or create_container(config, __version__, tell=[metrics.runs.tell] if metrics else [])
+    tell = [*([metrics.runs.tell] if metrics else []), *run_spans(os.environ)]
+    container = container or create_container(config, __version__, tell=tell)
     provide(app, container)
     requests.install(app)
     Gate(app, config.server, container.keys)

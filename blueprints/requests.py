@@ -9,7 +9,7 @@ from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from services.errors import ClinvkError, ErrorCode
-from services.tracing import request_id
+from services.tracing import request_id, trace_parent
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 WITH_BODY = {"POST", "PUT", "PATCH"}
@@ -26,6 +26,7 @@ def begin() -> None:
     g.began_s = time.monotonic()
     incoming = request.headers.get("X-Request-Id", "")
     request_id.set(incoming if SANE_ID.fullmatch(incoming) else uuid.uuid4().hex)
+    trace_parent.set(request.headers.get("traceparent", ""))
 
 
 def require_json() -> None:
