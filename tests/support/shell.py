@@ -57,4 +57,8 @@ def serving(
         yield Client(port)
     finally:
         process.terminate()
-        assert process.wait(30) == exit_code, path.read_text()
+        try:
+            ended = process.wait(30)
+        finally:
+            process.kill()  # harmless when it has ended
+        assert ended == exit_code, path.read_text()
