@@ -1,10 +1,11 @@
 """May one upgrade?  ``python -m tests.drift [--cli claude …] [--versions claude=2.1.330 …] [--write]``.
 
-The exit code is 0 when nothing that clinvk reads has changed, 1 when something has.
+The exit code is 0 when nothing that clinvk reads has changed, 1 when something has, 2 when npm did not give a CLI.
 """
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -67,9 +68,13 @@ def main() -> None:
     if given.clean:
         shutil.rmtree(BUILD, ignore_errors=True)
     console = Console(stderr=True)
-    programs = [
-        npm.installed(cli, given.versions.get(cli) or npm.newest(cli), BUILD / "installed") for cli in given.cli
-    ]
+    try:
+        programs = [
+            npm.installed(cli, given.versions.get(cli) or npm.newest(cli), BUILD / "installed") for cli in given.cli
+        ]
+    except (subprocess.SubprocessError, OSError) as error:
+        console.print(f"cannot be installed: {error}", highlight=False)
+        raise SystemExit(2) from None
     with ThreadPoolExecutor(AT_ONCE) as pool:
         reports = list(pool.map(lambda program: drift(program, console, write=given.write), programs))
     output = Console(width=None if sys.stdout.isatty() else WIDTH)

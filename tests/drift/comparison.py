@@ -48,10 +48,10 @@ class Finding:
 
 
 def compare(cli: str, old: Recordings, new: Recordings) -> list[Finding]:
-    """A finding for each scenario of either, in the order of the new ones; one that is gone has failed."""
+    """A finding for each scenario of either, in the order of the new ones; one that was not played has failed."""
     found = [compare_one(cli, name, old.get(name), recording) for name, recording in new.items()]
-    gone = Difference("was recorded, but is no scenario any more", matters=True)
-    return found + [Finding(name, Verdict.FAILED, (gone,)) for name in old if name not in new]
+    missing = Difference("was not played", matters=True)
+    return found + [Finding(name, Verdict.FAILED, (missing,)) for name in old if name not in new]
 
 
 def compare_one(cli: str, name: str, old: Recording | None, new: Recording) -> Finding:
@@ -82,13 +82,13 @@ def in_answers(old: Json, new: Json, path: str = "answer") -> Iterator[Differenc
 
 def in_shapes(cli: str, old: Shape, new: Shape) -> Iterator[Difference]:
     """Kinds that are gone or new, the fields of those that are there still, and their order."""
-    for kind in old.fields.keys() - new.fields.keys():
+    for kind in sorted(old.fields.keys() - new.fields.keys()):
         yield Difference(f"- {' '.join(kind)}", known.reads_kind(cli, kind))
-    for kind in new.fields.keys() - old.fields.keys():
+    for kind in sorted(new.fields.keys() - old.fields.keys()):
         yield Difference(f"+ {' '.join(kind)}", known.reads_kind(cli, kind))
-    for kind in old.fields.keys() & new.fields.keys():
+    for kind in sorted(old.fields.keys() & new.fields.keys()):
         yield from in_fields(cli, kind, old.fields[kind], new.fields[kind])
-    for first, second in old.before:
+    for first, second in sorted(old.before):
         if (second, first) in new.before:
             both_read = known.reads_kind(cli, first) and known.reads_kind(cli, second)
             yield Difference(f"{' '.join(second)} now before {' '.join(first)}", both_read)

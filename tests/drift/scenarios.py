@@ -179,6 +179,6 @@ SCENARIOS: Mapping[str, Callable[[Talk], Json]] = {
     "error-503": _failing("FAKE:503"),
     "too-long": _failing("FAKE:toolong"),
     "unknown-model": _failing("", model="no-such-model"),
-    "dropped": _failing("FAKE:drop FAKE:n=6"),
+    "dropped": _failing("FAKE:drop FAKE:n=6 FAKE:delay=0.1"),
     "stopped": stopped,
 }

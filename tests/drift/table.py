@@ -13,6 +13,8 @@ from tests.drift.comparison import Finding, Verdict
 STYLES = {Verdict.SAME: "green", Verdict.UNREAD: "cyan"}
 SHOWN = 12
 """Differences of a scenario that are shown; the recordings have the rest."""
+UNREAD_SHOWN = 20
+"""As many of those that clinvk does not read."""
 HEADING = "what clinvk reads, or its clients see (+ new, - gone, ~ of another type)"
 
 
@@ -48,16 +50,21 @@ def show(report: Report, console: Console) -> None:
 
 def shown(finding: Finding) -> list[str]:
     """The lines for a scenario's differences that matter."""
-    lines = [difference.text for difference in finding.differences if difference.matters]
-    more = len(lines) - SHOWN
-    return lines if more <= 1 else [*lines[:SHOWN], f"… and {more} more"]
+    return cut([difference.text for difference in finding.differences if difference.matters], SHOWN)
 
 
 def unread(findings: Sequence[Finding]) -> list[str]:
-    """A line for each of the other differences, the most frequent first."""
+    """A line for each of the other differences: what is not new before what is, the most frequent first."""
     differences = (difference for finding in findings for difference in finding.differences)
     counted = Counter(difference.text for difference in differences if not difference.matters)
-    return [f"{count:5d}  {text}" for text, count in sorted(counted.items(), key=lambda item: (-item[1], item[0]))]
+    in_order = sorted(counted.items(), key=lambda item: (item[0].startswith("+"), -item[1], item[0]))
+    return cut([f"{count:5d}  {text}" for text, count in in_order], UNREAD_SHOWN)
+
+
+def cut(lines: list[str], longest: int) -> list[str]:
+    """The lines, or so many of them and how many there are more."""
+    more = len(lines) - longest
+    return lines if more <= 1 else [*lines[:longest], f"… and {more} more"]
 
 
 def conclusion(report: Report) -> str:

@@ -11,6 +11,7 @@ from tests.drift import npm
 from tests.drift.__main__ import arguments
 from tests.drift.comparison import Difference, Finding, Verdict
 from tests.drift.table import SHOWN, Report, conclusion, show, shown, unread
+from tests.support.guard import ROOT
 
 GONE = Difference("- result: usage (object)", matters=True)
 ADDED = Difference("+ result: mood [of today] (string)", matters=False)
@@ -56,8 +57,9 @@ def test_a_long_list_is_cut() -> None:
 
 
 def test_what_is_not_read_is_told_once() -> None:
-    findings = [Finding("text", Verdict.UNREAD, (ADDED,)), Finding("tool", Verdict.CHANGED, (GONE, ADDED))]
-    assert unread(findings) == ["    2  + result: mood [of today] (string)"]
+    lost = Difference("- result: ttft_ms (number)", matters=False)
+    findings = [Finding("text", Verdict.UNREAD, (ADDED,)), Finding("tool", Verdict.CHANGED, (GONE, ADDED, lost))]
+    assert unread(findings) == ["    1  - result: ttft_ms (number)", "    2  + result: mood [of today] (string)"]
 
 
 def test_what_is_asked_for() -> None:
@@ -82,3 +84,8 @@ def test_what_is_installed_is_there(cli: str, tmp_path: Path) -> None:
     assert npm.installed(cli, "1.0", tmp_path).path == place / "node_modules" / ".bin" / cli
     assert npm.manifest(cli, "1.0")["dependencies"] == {npm.PACKAGES[cli]: "1.0"}
     assert cli in BUILT_IN
+
+
+def test_the_verdicts_are_described() -> None:
+    chapter = (ROOT / "CONTRIBUTING.md").read_text()
+    assert [verdict.value for verdict in Verdict if f"   | {verdict.value} |" not in chapter] == []
