@@ -157,8 +157,8 @@ def _failing(words: str, **fields: Any) -> Callable[[Talk], Json]:
     return lambda talk: talk.failed(words, **fields)
 
 
-CUT_SHORT = {"stopped"}
-"""Scenarios whose last lines depend on the moment: only what comes of them is kept."""
+CUT_SHORT = {"max-tokens", "stopped"}
+"""Scenarios in which clinvk interrupts the CLI, whose last lines depend on the moment: only the answer is kept."""
 
 SCENARIOS: Mapping[str, Callable[[Talk], Json]] = {
     "answer": answer,
