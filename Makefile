@@ -10,7 +10,7 @@ MINUTES ?= 30
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test e2e check bench soak fuzz clean
+.PHONY: help install serve test e2e check bench soak fuzz drift clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,5 +47,8 @@ soak: install  ## mixed load for MINUTES, and what it leaves
 fuzz: install  ## requests made up from the API document, for MINUTES, every answer checked
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
+drift: install  ## may one upgrade? the newest CLIs from npm against what was recorded of the pinned ones
+	$(BIN)/python -m tests.drift
+
 clean:  ## remove what the other commands made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info tests/e2e/node_modules tests/e2e/litellm/.venv
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info tests/e2e/node_modules tests/e2e/litellm/.venv tests/drift/.build
