@@ -7,8 +7,6 @@ import pytest
 from tests.e2e.clients.cells import CELLS, Cell, fill
 from tests.e2e.clients.field import Field, playing
 
-pytestmark = pytest.mark.offline
-
 
 def is_tried(cell: Cell) -> bool:
     return cell.backend.name == "claude" and "LangChain" in cell.entry.name

@@ -117,7 +117,7 @@ def _name(test: Callable[..., object]) -> str:
 
 API = "tests/test_api_guide.py::test_an_example_is_what_the_api_says"
 API_SNIPPET = "tests/e2e/test_api_snippets.py::test_a_snippet_prints_the_answer"
-COMMAND = "tests/test_cli_guide.py::test_a_command_does_what_the_page_says"
+COMMAND = "tests/e2e/test_cli_guide.py::test_a_command_does_what_the_page_says"
 SNIPPET = "tests/e2e/test_documented.py::test_a_snippet_prints_the_models_answer"
 CURL = "tests/test_readme.py::test_a_command_does_what_the_page_says"
 SAME = "tests/test_readme.py::test_a_block_of_the_chinese_page_is_the_english_one"
@@ -170,9 +170,9 @@ PLAN: Mapping[str, Plan] = {
         "4. Test it": [IN_CODE],
     },
     "docs/cli.md": {
-        "Serve": ["tests/test_cli_guide.py::test_a_server_starts_as_the_page_says"],
+        "Serve": ["tests/e2e/test_cli_guide.py::test_a_server_starts_as_the_page_says"],
         "Config check": [COMMAND],
-        "Doctor": [COMMAND, "tests/test_cli_guide.py::test_the_report_looks_like_this", COMMAND],
+        "Doctor": [COMMAND, "tests/e2e/test_cli_guide.py::test_the_report_looks_like_this", COMMAND],
         "Prompt": [COMMAND] * 5,
         "Which server": [COMMAND],
         "Compare": [COMMAND] * 2,
