@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.support.guard import ROOT
 
 COPIED = ("app", "blueprints", "services", "tests", "docs", "deploy", "bench", "wsgi.py", "gunicorn.conf.py",
-          "setup.cfg", "pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile")  # fmt: skip
+          "setup.cfg", "pyproject.toml", "README.md", "README.zh.md", "CONTRIBUTING.md", "Makefile")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,14 @@ DEFENCES: Sequence[Defence] = (
             "tests/app/test_worker.py -k how_the_server"),
     Defence("idle connections make room", "app/worker.py", "            self._make_room()\n", "            pass\n",
             "tests/app/test_worker.py -k makes_room"),
+    Defence("the closed are forgotten", "app/worker.py", "if self.poller.get_map().get(key.fd) is key:", "if True:",
+            "tests/app/test_worker.py -k closed_since"),
+    Defence("a few work at a time", "app/worker.py", "len(self._working) < WORKING_THREADS:", "True:",
+            "tests/app/test_worker.py -k a_few_requests"),
+    Defence("requests are counted one by one", "blueprints/limits.py", "        with self._turn:", "        if True:",
+            "tests/blueprints/test_gate.py -k one_by_one"),
+    Defence("the page asks no other host", "blueprints/docs.py", "default-src 'none'", "default-src *",
+            "tests/blueprints/test_docs.py -k guarded"),
 )  # fmt: skip
 
 
