@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from tests.fake_cli.install import FakeClis
 from tests.support import guard
-from tests.support.server import Server, ServerFactory
+from tests.support.server import Entry, Server, ServerFactory
 
 settings.register_profile("clinvk", deadline=None, database=None, print_blob=True, max_examples=40)
 settings.register_profile("thorough", settings.get_profile("clinvk"), max_examples=1000)
@@ -53,10 +53,15 @@ def fake_clis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeClis:
     return clis
 
 
+def usual_entry(request: pytest.FixtureRequest) -> Entry:
+    """End to end, a server starts as people start it; elsewhere it need not import everything each time."""
+    return "clinvk" if guard.ROOT / "tests" / "e2e" in request.path.parents else "serve"
+
+
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
+def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
     """Starts servers that live as long as the module; see :class:`tests.support.server.ServerFactory`."""
-    with ServerFactory(tmp_path_factory.mktemp) as factory:
+    with ServerFactory(tmp_path_factory.mktemp, usual_entry(request)) as factory:
         yield factory
 
 
@@ -67,7 +72,7 @@ def server(servers: ServerFactory) -> Server:
 
 
 @pytest.fixture
-def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
+def start_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
     """Starts servers that live as long as one test: ``start_server({"server": {...}})``."""
-    with ServerFactory(tmp_path_factory.mktemp) as factory:
+    with ServerFactory(tmp_path_factory.mktemp, usual_entry(request)) as factory:
         yield factory

@@ -65,6 +65,8 @@ def perform(dialect: Dialect, asked: Asked, always: str) -> None:
         terminal.write(b"".join(GARBAGE))
         raise SystemExit(0)
     dialect.begin(asked)
+    terminal.flush()
+    terminal.note("begun")
     if words.has("toolong"):
         dialect.fail(400, "prompt is too long: 210000 tokens > 200000 maximum")
     elif status := words.status():

@@ -179,10 +179,10 @@ def test_a_client_that_goes_away_leaves_an_idle_session(server: Server) -> None:
 def test_a_session_that_is_interrupted_in_its_first_turn_goes_on(
     server: Server, how: str, streamed: bool, backend: str
 ) -> None:
-    asked, known = len(server.clis.entries("prompt")), newest(server)
+    begun, known = len(server.clis.entries("begun")), newest(server)
     with begin(server, backend=backend, streamed=streamed) as exchange:
         (run,) = wait_until(lambda: runs(server, "running"))
-        wait_until(lambda: len(server.clis.entries("prompt")) == asked + 1)
+        wait_until(lambda: len(server.clis.entries("begun")) == begun + 1)  # it has said its own id
         if how == "client gone":
             exchange.vanish()
         else:

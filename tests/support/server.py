@@ -17,10 +17,12 @@ import yaml
 from tests.fake_cli.install import FakeClis
 from tests.support import guard, processes
 from tests.support.client import Client
+from tests.support.nursery import Nursling, nursery
 from tests.support.waiting import free_port, wait_until
 
-Entry = Literal["clinvk", "gunicorn"]
+Entry = Literal["serve", "clinvk", "gunicorn"]
 Config = Mapping[str, Any]
+Process = subprocess.Popen[bytes] | Nursling
 
 DEFAULTS: Config = {"server": {"graceful_timeout_secs": 1, "max_concurrent_runs": 8}}
 CLIS = ("claude", "codex", "gemini")
@@ -41,7 +43,7 @@ class Server:
 
     folder: Path
     port: int
-    process: subprocess.Popen[bytes]
+    process: Process
     clis: FakeClis
     headers: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
@@ -119,8 +121,9 @@ class Server:
 class ServerFactory:
     """Starts servers and closes them all at the end."""
 
-    def __init__(self, new_folder: Callable[[str], Path]) -> None:
+    def __init__(self, new_folder: Callable[[str], Path], usual_entry: Entry = "clinvk") -> None:
         self._new_folder = new_folder
+        self._usual_entry = usual_entry
         self._servers: list[Server] = []
 
     def __enter__(self) -> Self:
@@ -142,7 +145,7 @@ class ServerFactory:
         self,
         config: Config | None = None,
         *,
-        entry: Entry = "clinvk",
+        entry: Entry | None = None,
         environment: Mapping[str, str] | None = None,
         clis: FakeClis | None = None,
         path: Callable[[Path], str] | None = None,
@@ -167,6 +170,9 @@ class ServerFactory:
         if prepare:
             prepare(folder)
         search = f"{path(folder) if path else clis.bin}{os.pathsep}{tools}"
+        entry = entry or self._usual_entry
+        if whole["server"].get("metrics_enabled") and entry == "serve":
+            entry = "clinvk"  # the library looks at the environment when it is imported
         process = launch(folder, entry, search, environment or {}, arguments)
         server = Server(folder, port, process, clis, headers or {})
         self._servers.append(server)
@@ -186,8 +192,8 @@ def fakes(folder: Path) -> FakeClis:
 
 def launch(
     folder: Path, entry: Entry, path: str, environment: Mapping[str, str], arguments: tuple[str, ...]
-) -> subprocess.Popen[bytes]:
-    """Start the server's process with a clean environment."""
+) -> Process:
+    """Start the server's process with a clean environment; ``serve`` is ``clinvk`` from the nursery."""
     config = folder / "config.yaml"
     commands = {
         "clinvk": [str(Path(sys.executable).with_name("clinvk")), "serve", "--config", str(config)],
@@ -195,6 +201,8 @@ def launch(
     }
     clean = guard.clean_environment(folder / "home", path)
     more = {"CLINVK_CONFIG": str(config), "PYTHONUNBUFFERED": "1", **environment}
+    if entry == "serve":
+        return nursery().start(["serve", "--config", str(config), *arguments], clean | more, folder, folder / "log")
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
             [*commands[entry], *arguments],
