@@ -98,6 +98,7 @@ class Server:
         search = f"{self.clis.bin}{os.pathsep}{self.folder / 'tools'}"
         self.process = launch(self.folder, "clinvk", search, {}, ())
         wait_until_healthy(self)
+        self.command = processes.command(psutil.Process(self.process.pid))
 
     def close(self) -> None:
         """Stop the server; AssertionError when it leaves a process or takes too long."""
