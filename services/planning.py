@@ -96,6 +96,11 @@ class Planner:
         self._check_modes(prompt, options)
         return self._plan(prompt, backend, options, backend.spawn(options))
 
+    def placed(self, plan: Plan, folder: str) -> Plan:
+        """The plan with another folder of its session's own."""
+        options = replace(plan.options, workdir=folder)
+        return self._plan(plan.prompt, plan.backend, options, plan.backend.spawn(options))
+
     def errand(self, prompt: Prompt, options: Options, errand: Errand) -> Plan:
         """The plan of an errand that has a process; ``prompt`` says for whom it is."""
         assert errand.spawn is not None

@@ -1,14 +1,11 @@
 """One run: one prompt, one process, from the queue to the last of its descendants."""
 
-import glob
 import os
-import re
 import select
-import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +17,10 @@ from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Outcome, Thinking, TokenUsage, ToolUse
 from services.framing import LineSplitter, LineTooLongError
 from services.planning import Plan
+from services.pool import Order, Pool, Waiting
 from services.private_home import keep
 from services.process import GONE, Child, Engine, StartedRun
+from services.run_folder import remove_leftovers
 from services.settings import ServerSettings
 from services.slots import Slots, Ticket
 
@@ -48,9 +47,6 @@ class Result:
     def usage(self) -> TokenUsage:
         """The tokens it took."""
         return self.outcome.usage
-
-
-SANE_SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 def new_run_id() -> str:
@@ -95,6 +91,10 @@ class Run:
         self._ticket: Ticket | None = None
         self._slot_since_s = 0.0
         self._started: StartedRun | None = None
+        self._warm: Waiting | None = None
+        self.order: Order | None = None
+        self._start_cold: Callable[[], None] = lambda: None
+        self._early: list[Event] = []
         self._conversation: Conversation | None = None
         self._home = Path()
         self._splitter = LineSplitter(limits.max_line_bytes)
@@ -138,19 +138,92 @@ class Run:
                 raise slots.overloaded(f"no run slot became free within {self._limits.queue_timeout_secs:g} s")
         self._slot_since_s = time.monotonic()
 
-    def launch(self, engine: Engine, program: str, environment: Mapping[str, str]) -> None:
-        """Start the CLI, which is at ``program``, and say the first word.  Raises ClinvkError."""
+    @property
+    def workdir(self) -> str:
+        """The folder it works in, "" for one of its own."""
+        return self.plan.options.workdir
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether its CLI was started in advance."""
+        return self._warm is not None
+
+    def launch(
+        self,
+        engine: Engine,
+        program: str,
+        environment: Mapping[str, str],
+        *,
+        pool: Pool | None = None,
+        order: Order | None = None,
+    ) -> None:
+        """Get the CLI, which is at ``program``, and say the first word.  Raises ClinvkError.
+
+        One of the ``pool`` that fits the ``order`` is taken if it is as good as a fresh one.
+        """
         self._home = Path(environment.get("HOME", "/nonexistent"))
-        self._started = engine.start(program, self.plan.spawn, environment, self.run_id, self.plan.prompt.text)
-        child = self._started.child
+        self.order = order
+        as_planned = self.plan
+
+        def start_cold() -> None:
+            self.plan = as_planned
+            started = engine.start(program, self.plan.spawn, environment, self.run_id, self.plan.prompt.text)
+            child, conversation = self._begin(started)
+            self._answer(child, conversation)
+
+        self._start_cold = start_cold
+        if pool is not None and order is not None:
+            while (waiting := pool.take(order)) is not None:
+                if self._take_over(waiting):
+                    return
+                pool.give_up(waiting)
+            pool.relieve()
+        self._start_cold()
+
+    def _begin(self, started: StartedRun) -> tuple[Child, Conversation]:
+        """Own a process, and have a conversation for it that has begun, though not a word of it is written."""
+        child, plan = started.child, self.plan
         child.watch(self._wake_fd, select.POLLIN)
         if self._client_fd is not None:
             child.watch(self._client_fd, select.POLLRDHUP)
-        options = replace(self.plan.options, workdir=child.cwd)
-        plan = self.plan
-        self._conversation = plan.conversation or plan.backend.conversation(options, plan.prompt.text)
-        self._conversation.start()
-        self._answer(child, self._conversation)
+        options = replace(plan.options, workdir=child.cwd)
+        conversation = plan.conversation or plan.backend.conversation(options, plan.prompt.text)
+        conversation.start()
+        self._splitter = LineSplitter(self._limits.max_line_bytes)
+        self._started, self._conversation = started, conversation
+        return child, conversation
+
+    def _take_over(self, waiting: Waiting) -> bool:
+        """Go on with a process that was started in advance, unless it is seen to be of no use."""
+        if waiting.folder:
+            self.plan = waiting.order.placed(waiting.folder)
+        child, conversation = self._begin(waiting.started)
+        wake = child.wait(0.0)
+        self._early = list(self._feed(conversation, wake.chunks))
+        if wake.ended or conversation.phase is not Phase.TALKING or self._stop is not None:
+            self._let_go(child)
+            return False
+        self._warm = waiting
+        self._answer(child, conversation)
+        return True
+
+    def _let_go(self, child: Child) -> None:
+        """Forget a process that was started in advance."""
+        child.unwatch()
+        self._started, self._conversation, self._early = None, None, []
+        self._exit_by, self._line_by = Deadline(), Deadline()
+
+    def _start_again(self) -> tuple[Child, Conversation]:
+        """The warm process has died before it said anything: the client is to notice nothing but the time."""
+        warm = self._warm
+        assert warm is not None
+        self._let_go(warm.started.child)
+        self._warm = None
+        warm.end()
+        self._start_cold()
+        assert self._started is not None
+        assert self._conversation is not None
+        return self._started.child, self._conversation
 
     # ------------------------------------------------------------------ running
 
@@ -190,7 +263,7 @@ class Run:
         assert self._started is not None
         assert self._conversation is not None
         child, conversation = self._started.child, self._conversation
-        events: list[Event] = []
+        events, self._early = self._early, []
         while (reason := self._stop_reason()) is None:
             until = min(quiet_until, self.deadline, self._exit_by, self._line_by)
             wake = child.wait(until.remaining_s, self._client_fd)
@@ -204,6 +277,9 @@ class Run:
                 continue
             if wake.client_gone:
                 self._stop = Failed(ErrorCode.CANCELED, "the client went away", -1)
+            elif wake.ended and self._died_early(conversation, events):
+                events.clear()
+                child, conversation = self._start_again()
             elif wake.ended or self._exit_by.passed:
                 events.extend(self._finish(child, conversation, ended_itself=wake.ended))
                 break
@@ -218,6 +294,11 @@ class Run:
         if self.first_text_s is None and any(isinstance(event, Message) for event in events):
             self.first_text_s = time.monotonic() - self._began_s
         return events
+
+    def _died_early(self, conversation: Conversation, events: Sequence[Event]) -> bool:
+        """Whether a warm process has ended without an outcome, and without anything that a client could have seen."""
+        said_nothing = not self._content_seen and not any(isinstance(event, CONTENT) for event in events)
+        return self.is_warm and said_nothing and conversation.phase is Phase.TALKING
 
     def _feed(self, conversation: Conversation, chunks: Sequence[bytes]) -> Iterator[Event]:
         for chunk in chunks:
@@ -368,37 +449,3 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -> None:
-    """Remove what a CLI has left in its own home; see :class:`~services.backends.base.Spawn` for the patterns."""
-    for pattern in patterns:
-        if "{session}" in pattern and not SANE_SESSION_ID.fullmatch(cli_session_id):
-            continue  # an id comes from the CLI, and might lead elsewhere
-        own = pattern.replace("{session}", cli_session_id)
-        if not glob.has_magic(own):
-            _remove(f"{home}/{own}")
-            continue
-        for path in home.glob(own):
-            _remove(str(path))
-            if "*" in Path(pattern).parent.name:
-                with suppress(OSError):  # it may be gone, or hold something else
-                    path.parent.rmdir()
-
-
-def _remove(path: str) -> None:
-    # every run comes here for each file that it might have left: one call when there is none
-    try:
-        os.unlink(path)  # noqa: PTH108
-    except FileNotFoundError:
-        pass
-    except OSError:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def remove_empty_folders(home: Path, patterns: Iterable[str]) -> None:
-    """Remove the folders in a CLI's own home that these patterns match and that nothing is in any more."""
-    for pattern in patterns:
-        for path in home.glob(pattern):
-            with suppress(OSError):
-                path.rmdir()

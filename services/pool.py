@@ -1,0 +1,301 @@
+"""Processes that are started in advance, so that a prompt need not wait until its CLI is there.
+
+A warm process is one like that which a prompt would start (an equal :class:`~services.backends.base.Spawn` for the same
+owner), in a fresh folder of its own.  It has been told its opening and nothing else; it serves one run, and ends with
+it.  What it prints meanwhile stays in its pipes, which the kernel bounds, until a run reads it as it would read that of
+a process of its own: so whatever is wrong with it shows there, before it has got the prompt.
+"""
+
+import logging
+import os
+import queue
+import select
+import shutil
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.backends.base import PromptText, Spawn
+from services.backends.login import LoginCheck
+from services.errors import ClinvkError
+from services.memory import available_bytes
+from services.planning import Plan
+from services.process import Engine, StartedRun
+from services.run_folder import remove_leftovers
+from services.shelf import Bounds, Shelf
+from services.stamps import Stamp, stamp, watched_files
+
+SPARE_BYTES = 600 * 1024 * 1024
+"""Nothing waits where less memory is left: two CLIs at their peak."""
+
+PLACE = "/in-advance"
+"""Stands for the folder of a session that has none yet: what is started in advance brings one."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What may be started in advance.  Equal orders are interchangeable.
+
+    ``folders`` is where a process makes the folder that a session is to keep, for which :data:`PLACE` stands in
+    ``spawn``, and ``placed`` gives the plan with a folder; "" for a process that works in its run's own folder.
+    """
+
+    owner: str
+    backend: str
+    program: str
+    spawn: Spawn
+    folders: str
+    environment: Mapping[str, str] = field(compare=False, repr=False)
+    login: LoginCheck | None = field(compare=False)
+    placed: Callable[[str], Plan] = field(compare=False)
+
+
+def may_wait(plan: Plan) -> bool:
+    """Whether a process for this plan can be started before there is a prompt, and still be as good as a fresh one.
+
+    A CLI reads what is in its folder when it starts, so in a client's folder it must not be older than the prompt.
+    """
+    spawn, options = plan.spawn, plan.options
+    if plan.conversation is not None or options.resume or not spawn.in_advance:
+        return False
+    if options.workdir and not options.private_folder:
+        return False
+    return not any(isinstance(part, PromptText) for part in (*spawn.argv, *(text for _, text in spawn.files)))
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """A warm process.  ``folder`` is that of the session to be, "" for none."""
+
+    order: Order
+    started: StartedRun
+    folder: str
+    stamp: Stamp
+
+    @property
+    def key(self) -> Hashable:
+        """What it fits."""
+        return self.order
+
+    @property
+    def group(self) -> str:
+        """The backend's name."""
+        return self.order.backend
+
+    def is_good(self) -> bool:
+        """Whether it still is what would be started now: alive, the same program and login, in its own folder."""
+        return (
+            self.started.child.exit_code is None
+            and self.stamp == stamp(watched_files(self.order.program, self.order.login, self.order.environment))
+            and self.started.child.is_in_place()
+        )
+
+    def end(self) -> None:
+        """End it and remove what it has left."""
+        self.started.child.close()
+        self.started.folder.remove()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        remove_leftovers(Path(self.order.environment.get("HOME", "/nonexistent")), self.order.spawn.leftovers, "")
+
+
+class Pool:
+    """The warm processes of one worker.
+
+    A thread of its own starts and ends them, and sees at once when one dies.  Every method may be called from any
+    thread; none but :meth:`close` waits for a process.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        bounds: Bounds,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        available: Callable[[], int | None] = available_bytes,
+    ) -> None:
+        """``available`` says how many bytes of memory are left, None where that is not known."""
+        self._engine = engine
+        self._bounds = bounds
+        self._clock = clock
+        self._available = available
+        self._shelf: Shelf[Waiting] = Shelf(bounds)
+        self._lock = threading.Lock()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._tasks: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        return len(self._shelf)
+
+    def keeps(self, backend: str) -> bool:
+        """Whether processes of this backend are started in advance at all."""
+        return not self._stopped and self._bounds.of(backend) > 0
+
+    def open(self) -> None:
+        """Start the thread, if there is anything for it to do."""
+        if self._bounds.total > 0:
+            self._thread = threading.Thread(target=self._work, name="pool", daemon=True)
+            self._thread.start()
+
+    # ------------------------------------------------------------------ for runs
+
+    def take(self, order: Order) -> Waiting | None:
+        """A process for a run, which owns it from now on; None when none is fit."""
+        while True:
+            with self._lock:
+                waiting = None if self._stopped else self._shelf.take(order, self._clock())
+            if waiting is None:
+                return None
+            if waiting.is_good():
+                waiting.started.child.idle = False
+                if waiting.folder:
+                    with suppress(OSError):  # the folder is a session's by now, however long it has been there
+                        os.utime(waiting.folder)
+                return waiting
+            self.give_up(waiting)
+
+    def give_up(self, waiting: Waiting) -> None:
+        """End one that was taken and is of no use."""
+        log.debug("a warm %s is of no use", waiting.order.backend)
+        self._do(waiting.end)
+
+    def prepare(self, order: Order) -> None:
+        """Start one like this soon, if there is room."""
+        self._do(lambda: self._start(order))
+
+    def relieve(self) -> None:
+        """A process is about to be started for a run: where memory is short, warm ones make room."""
+        if len(self._shelf):
+            self._do(self._make_room)
+
+    def _do(self, task: Callable[[], object]) -> None:
+        self._tasks.put(task)
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # it is closed: nobody is there who could be woken
+            os.eventfd_write(self._wake_fd, 1)
+
+    # ------------------------------------------------------------------ in the thread
+
+    def _work(self) -> None:
+        while not self._stopped:
+            self._sleep()
+            self.tend()
+        self._end_all()
+
+    def _sleep(self) -> None:
+        """Until there is something to do: a task, a death, or one that has waited for too long."""
+        poll = select.poll()
+        poll.register(self._wake_fd, select.POLLIN)
+        with self._lock:
+            due_s = self._shelf.next_due_s()
+            for waiting in self._shelf:
+                poll.register(waiting.started.child.pidfd, select.POLLIN)
+        poll.poll(None if due_s is None else max(0.0, due_s - self._clock()) * 1000 + 1)
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._wake_fd)
+
+    def tend(self) -> None:
+        """Do what is due: tasks, and ending those that are dead or have waited for too long."""
+        with suppress(queue.Empty):
+            while not self._stopped:
+                _try(self._tasks.get_nowait())
+        with self._lock:
+            gone = self._shelf.overdue(self._clock())
+            for waiting in [one for one in self._shelf if one.started.child.exit_code is not None]:
+                log.warning("a warm %s has ended by itself: %s", waiting.order.backend, _ending(waiting))
+                self._shelf.remove(waiting)
+                gone.append(waiting)
+        _end(gone)
+
+    def _start(self, order: Order) -> None:
+        with self._lock:
+            has_room, gone = self._shelf.room_for(order, order.backend)
+        _end(gone)
+        if not has_room or self._make_room():
+            return
+        watched = stamp(watched_files(order.program, order.login, order.environment))
+        folder, spawn = "", order.spawn
+        if order.folders:
+            folder = str(Path(order.folders) / uuid.uuid4().hex)
+            spawn = order.placed(folder).spawn
+        try:
+            if folder:
+                Path(folder).mkdir(mode=0o700, parents=True)
+            started = self._engine.start(order.program, spawn, order.environment, uuid.uuid4().hex[:16])
+        except (ClinvkError, OSError) as error:  # the next run will tell its client
+            log.warning("no %s could be started in advance: %s", order.backend, error)
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+        started.child.idle = True
+        waiting = Waiting(order, started, folder, watched)
+        with self._lock:
+            if not self._stopped:
+                self._shelf.put(waiting, self._clock())
+                return
+        waiting.end()
+
+    def _make_room(self) -> bool:
+        """While memory is short let the least recently used one go; whether it was."""
+        was_short = False
+        while (left := self._available()) is not None and left < SPARE_BYTES:
+            was_short = True
+            with self._lock:
+                waiting = self._shelf.oldest()
+            if waiting is None:
+                break
+            log.warning("memory is short (%d MiB are left): a warm %s ends", left >> 20, waiting.order.backend)
+            waiting.end()
+        return was_short
+
+    # ------------------------------------------------------------------ ending
+
+    def stop(self) -> None:
+        """Let all of them end, and start no more; does not wait for it."""
+        self._stopped = True
+        self._wake()
+
+    def close(self) -> None:
+        """End all of them.  Idempotent."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._wake_fd >= 0:
+            os.close(self._wake_fd)
+            self._wake_fd = -1
+
+    def _end_all(self) -> None:
+        with self._lock:
+            gone = self._shelf.clear()
+        for waiting in gone:  # all at once, and only then what takes longer
+            with suppress(ProcessLookupError):
+                waiting.started.child.signal(signal.SIGKILL)
+        _end(gone)
+
+
+def _end(gone: Iterable[Waiting]) -> None:
+    for waiting in gone:
+        _try(waiting.end)
+
+
+def _ending(waiting: Waiting) -> str:
+    return f"exit code {waiting.started.child.exit_code}"
+
+
+def _try(task: Callable[[], object]) -> None:
+    try:
+        task()
+    except Exception:  # whatever it was, the other processes are still to be looked after
+        log.exception("a process that was started in advance could not be looked after")
