@@ -133,8 +133,11 @@ class Pool:
         self._stopped = False
         self._thread: threading.Thread | None = None
 
-    def __len__(self) -> int:
-        return len(self._shelf)
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        with self._lock:
+            return len(self._shelf)
 
     def keeps(self, backend: str) -> bool:
         """Whether processes of this backend are started in advance at all."""
@@ -174,7 +177,7 @@ class Pool:
 
     def relieve(self) -> None:
         """A process is about to be started for a run: where memory is short, warm ones make room."""
-        if len(self._shelf):
+        if self.waiting:
             self._do(self._make_room)
 
     def _do(self, task: Callable[[], object]) -> None:
