@@ -92,6 +92,8 @@ def create_container(
     keys = KeyRing(partial(read_keys, server, lambda argv, timeout_s: engine.capture(argv, environment, timeout_s)))
     keys.start()
     registry = Registry(folder, worker_id())
+    pool = Pool(engine, bounds(config))
+    pool.open()
     runs = Runs(
         Planner(backends, config.backends, config.unified_flags, server, config.home),
         engine,
@@ -100,7 +102,7 @@ def create_container(
         environment=environment,
         registry=registry,
         tell=(partial(log_run, prompts=server.log_prompts), *tell),
-        pool=Pool(engine, bounds(config)),
+        pool=pool,
     )
     runs.watch()
     registry.open(runs.cancel)
@@ -138,9 +140,8 @@ def create_container(
 
 def bounds(config: Config) -> Bounds:
     """How many processes wait for a prompt, and for how long."""
-    of_backends = {name: backend.warm for name, backend in config.backends.items() if backend.warm is not None}
-    off = {name: 0 for name, backend in config.backends.items() if not backend.enabled}
-    return Bounds(config.server.warm_processes, config.server.warm_idle_secs, of_backends | off)
+    of_backends = {name: backend.warm for name, backend in config.backends.items()}
+    return Bounds(config.server.warm_processes, config.server.warm_idle_secs, of_backends)
 
 
 def database(config: Config) -> str | Path:

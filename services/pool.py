@@ -43,8 +43,9 @@ log = logging.getLogger(__name__)
 class Order:
     """What may be started in advance.  Equal orders are interchangeable.
 
-    ``folders`` is where a process makes the folder that a session is to keep, for which :data:`PLACE` stands in
-    ``spawn``, and ``placed`` gives the plan with a folder; "" for a process that works in its run's own folder.
+    ``folders`` is where a process gets the folder that a session is to keep; "" where it works in its run's own.
+    :data:`PLACE` stands for that folder in ``spawn``, and ``spawn_in`` puts a folder into it.  Nothing of any prompt is
+    in an order, which outlives the run that it came from.
     """
 
     owner: str
@@ -54,7 +55,7 @@ class Order:
     folders: str
     environment: Mapping[str, str] = field(compare=False, repr=False)
     login: LoginCheck | None = field(compare=False)
-    placed: Callable[[str], Plan] = field(compare=False)
+    spawn_in: Callable[[str], Spawn] = field(compare=False)
 
 
 def may_wait(plan: Plan) -> bool:
@@ -109,8 +110,8 @@ class Waiting:
 class Pool:
     """The warm processes of one worker.
 
-    A thread of its own starts and ends them, and sees at once when one dies.  Every method may be called from any
-    thread; none but :meth:`close` waits for a process.
+    A thread of its own starts and ends them, and sees at once when one dies; without it :meth:`tend` does what is due.
+    Every method may be called from any thread; none but these two and :meth:`close` waits for a process.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class Pool:
         self._lock = threading.Lock()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._tasks: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -141,7 +142,7 @@ class Pool:
 
     def keeps(self, backend: str) -> bool:
         """Whether processes of this backend are started in advance at all."""
-        return not self._stopped and self._bounds.of(backend) > 0
+        return not self._stopped.is_set() and self._bounds.of(backend) > 0
 
     def open(self) -> None:
         """Start the thread, if there is anything for it to do."""
@@ -155,7 +156,7 @@ class Pool:
         """A process for a run, which owns it from now on; None when none is fit."""
         while True:
             with self._lock:
-                waiting = None if self._stopped else self._shelf.take(order, self._clock())
+                waiting = None if self._stopped.is_set() else self._shelf.take(order, self._clock())
             if waiting is None:
                 return None
             if waiting.is_good():
@@ -185,16 +186,16 @@ class Pool:
         self._wake()
 
     def _wake(self) -> None:
-        with suppress(OSError):  # it is closed: nobody is there who could be woken
+        if self._wake_fd >= 0:
             os.eventfd_write(self._wake_fd, 1)
 
     # ------------------------------------------------------------------ in the thread
 
     def _work(self) -> None:
-        while not self._stopped:
+        while not self._stopped.is_set():
             self._sleep()
             self.tend()
-        self._end_all()
+        self._end_all()  # at once: whoever closes the pool may come to that only later
 
     def _sleep(self) -> None:
         """Until there is something to do: a task, a death, or one that has waited for too long."""
@@ -210,9 +211,7 @@ class Pool:
 
     def tend(self) -> None:
         """Do what is due: tasks, and ending those that are dead or have waited for too long."""
-        with suppress(queue.Empty):
-            while not self._stopped:
-                _try(self._tasks.get_nowait())
+        self._do_tasks()
         with self._lock:
             gone = self._shelf.overdue(self._clock())
             for waiting in [one for one in self._shelf if one.started.child.exit_code is not None]:
@@ -221,7 +220,14 @@ class Pool:
                 gone.append(waiting)
         _end(gone)
 
+    def _do_tasks(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                _try(self._tasks.get_nowait())
+
     def _start(self, order: Order) -> None:
+        if self._stopped.is_set():
+            return
         with self._lock:
             has_room, gone = self._shelf.room_for(order, order.backend)
         _end(gone)
@@ -231,7 +237,7 @@ class Pool:
         folder, spawn = "", order.spawn
         if order.folders:
             folder = str(Path(order.folders) / uuid.uuid4().hex)
-            spawn = order.placed(folder).spawn
+            spawn = order.spawn_in(folder)
         try:
             if folder:
                 Path(folder).mkdir(mode=0o700, parents=True)
@@ -244,7 +250,7 @@ class Pool:
         started.child.idle = True
         waiting = Waiting(order, started, folder, watched)
         with self._lock:
-            if not self._stopped:
+            if not self._stopped.is_set():
                 self._shelf.put(waiting, self._clock())
                 return
         waiting.end()
@@ -266,7 +272,7 @@ class Pool:
 
     def stop(self) -> None:
         """Let all of them end, and start no more; does not wait for it."""
-        self._stopped = True
+        self._stopped.set()
         self._wake()
 
     def close(self) -> None:
@@ -275,6 +281,7 @@ class Pool:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self._end_all()
         if self._wake_fd >= 0:
             os.close(self._wake_fd)
             self._wake_fd = -1
@@ -286,6 +293,7 @@ class Pool:
             with suppress(ProcessLookupError):
                 waiting.started.child.signal(signal.SIGKILL)
         _end(gone)
+        self._do_tasks()
 
 
 def _end(gone: Iterable[Waiting]) -> None:

@@ -166,7 +166,6 @@ class Run:
         as_planned = self.plan
 
         def start_cold() -> None:
-            self.plan = as_planned
             started = engine.start(program, self.plan.spawn, environment, self.run_id, self.plan.prompt.text)
             child, conversation = self._begin(started)
             self._answer(child, conversation)
@@ -176,6 +175,7 @@ class Run:
             while (waiting := pool.take(order)) is not None:
                 if self._take_over(waiting):
                     return
+                self.plan = as_planned
                 pool.give_up(waiting)
             pool.relieve()
         self._start_cold()
@@ -196,34 +196,34 @@ class Run:
     def _take_over(self, waiting: Waiting) -> bool:
         """Go on with a process that was started in advance, unless it is seen to be of no use."""
         if waiting.folder:
-            self.plan = waiting.order.placed(waiting.folder)
+            options = replace(self.plan.options, workdir=waiting.folder)
+            self.plan = replace(self.plan, options=options, spawn=waiting.order.spawn_in(waiting.folder))
         child, conversation = self._begin(waiting.started)
         wake = child.wait(0.0)
         self._early = list(self._feed(conversation, wake.chunks))
-        if wake.ended or conversation.phase is not Phase.TALKING or self._stop is not None:
-            self._let_go(child)
+        if wake.ended or conversation.phase is not Phase.TALKING:
+            child.unwatch()
+            self._started, self._conversation, self._early = None, None, []
             return False
         self._warm = waiting
         self._answer(child, conversation)
         return True
 
-    def _let_go(self, child: Child) -> None:
-        """Forget a process that was started in advance."""
-        child.unwatch()
-        self._started, self._conversation, self._early = None, None, []
-        self._exit_by, self._line_by = Deadline(), Deadline()
+    def _start_again(self) -> bool:
+        """The warm process has died before it said anything: the client is to notice nothing but the time.
 
-    def _start_again(self) -> tuple[Child, Conversation]:
-        """The warm process has died before it said anything: the client is to notice nothing but the time."""
+        Whether there is another process now.  The folder of a session is in the session's record, and stays.
+        """
         warm = self._warm
         assert warm is not None
-        self._let_go(warm.started.child)
+        self._line_by = Deadline()
+        try:
+            self._start_cold()
+        except (ClinvkError, OSError):
+            return False
         self._warm = None
-        warm.end()
-        self._start_cold()
-        assert self._started is not None
-        assert self._conversation is not None
-        return self._started.child, self._conversation
+        replace(warm, folder="").end()
+        return True
 
     # ------------------------------------------------------------------ running
 
@@ -277,9 +277,9 @@ class Run:
                 continue
             if wake.client_gone:
                 self._stop = Failed(ErrorCode.CANCELED, "the client went away", -1)
-            elif wake.ended and self._died_early(conversation, events):
+            elif wake.ended and self._died_early(conversation, events) and self._start_again():
                 events.clear()
-                child, conversation = self._start_again()
+                child, conversation = self._started.child, self._conversation
             elif wake.ended or self._exit_by.passed:
                 events.extend(self._finish(child, conversation, ended_itself=wake.ended))
                 break
@@ -295,8 +295,12 @@ class Run:
             self.first_text_s = time.monotonic() - self._began_s
         return events
 
-    def _died_early(self, conversation: Conversation, events: Sequence[Event]) -> bool:
-        """Whether a warm process has ended without an outcome, and without anything that a client could have seen."""
+    def _died_early(self, conversation: Conversation, events: list[Event]) -> bool:
+        """Whether a warm process has ended without an outcome, and without anything that a client could have seen.
+
+        A last line without its newline becomes events as well.
+        """
+        events.extend(self._rest(conversation))
         said_nothing = not self._content_seen and not any(isinstance(event, CONTENT) for event in events)
         return self.is_warm and said_nothing and conversation.phase is Phase.TALKING
 
@@ -312,6 +316,11 @@ class Run:
                 limit_mib = self._limits.max_line_bytes >> 20
                 self._stop = Failed(ErrorCode.BACKEND_FAILED, f"{self.backend} printed a line over {limit_mib} MiB", -1)
                 return
+
+    def _rest(self, conversation: Conversation) -> Sequence[Event]:
+        rest = self._splitter.rest()
+        self._splitter = LineSplitter(self._limits.max_line_bytes)
+        return self._noted(conversation.receive(rest)) if rest else ()
 
     def _noted(self, events: Sequence[Event]) -> Sequence[Event]:
         for event in events:
@@ -333,9 +342,7 @@ class Run:
     def _finish(self, child: Child, conversation: Conversation, *, ended_itself: bool) -> Iterator[Event]:
         """The CLI has ended, or has said its last word and does not."""
         if ended_itself:
-            rest = self._splitter.rest()
-            if rest:
-                yield from self._noted(conversation.receive(rest))
+            yield from self._rest(conversation)
             code = child.exit_code
             assert code is not None
         else:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -57,8 +58,7 @@ class Runs:
         self._registry = registry
         self._tell = tuple(tell)
         self._clean = Janitor()
-        self._pool = pool or Pool(engine, Bounds(0, 0.0))
-        self._pool.open()
+        self._pool = pool if pool is not None else Pool(engine, Bounds(0, 0.0))
         self._active: dict[str, Run] = {}
         self._changed = threading.Condition()
         self._ended = threading.Event()
@@ -174,16 +174,17 @@ class Runs:
         """What could have been started in advance for this plan; None when nothing could."""
         if not (self._pool.keeps(plan.backend.name) and may_wait(plan)):
             return None
-        folder = plan.options.workdir
+        folder, options = plan.options.workdir, replace(plan.options, messages=())
+        spawn_in = partial(self._planner.spawn_in, plan.backend, options)
         return Order(
             owner=plan.prompt.owner,
             backend=plan.backend.name,
             program=program,
-            spawn=(self._planner.placed(plan, PLACE) if folder else plan).spawn,
+            spawn=spawn_in(PLACE) if folder else plan.spawn,
             folders=str(Path(folder).parent) if folder else "",
             environment=environment,
             login=plan.backend.login_check,
-            placed=partial(self._planner.placed, plan),
+            spawn_in=spawn_in,
         )
 
     def _prepare_next(self, run: Run) -> None:
