@@ -17,12 +17,13 @@ from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Outcome, Thinking, TokenUsage, ToolUse
 from services.framing import LineSplitter, LineTooLongError
 from services.planning import Plan
-from services.pool import Order, Pool, Waiting
+from services.pool import Pool
 from services.private_home import keep
 from services.process import GONE, Child, Engine, StartedRun
 from services.run_folder import remove_leftovers
 from services.settings import ServerSettings
 from services.slots import Slots, Ticket
+from services.warm import Order, Waiting
 
 INTERRUPT_GRACE_S = 0.5
 """How long an interrupted CLI may clean up before it is killed."""

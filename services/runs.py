@@ -3,8 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +13,7 @@ from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Failed, Outcome, TokenUsage
 from services.janitor import Janitor
 from services.planning import Kept, Plan, Planner, command_line
-from services.pool import PLACE, Order, Pool, may_wait
+from services.pool import Pool
 from services.process import Engine
 from services.prompts import Prompt
 from services.registry import Registry, RunRecord
@@ -25,6 +23,7 @@ from services.run_folder import remove_empty_folders, remove_leftovers
 from services.settings import ServerSettings
 from services.shelf import Bounds
 from services.slots import Slots
+from services.warm import Order, order_for
 
 WATCH_EVERY_S = 0.25
 BROKEN = (ErrorCode.BACKEND_UNAVAILABLE, ErrorCode.BACKEND_AUTH_FAILED, ErrorCode.BACKEND_FAILED)
@@ -172,20 +171,8 @@ class Runs:
 
     def _order(self, plan: Plan, program: str, environment: Mapping[str, str]) -> Order | None:
         """What could have been started in advance for this plan; None when nothing could."""
-        if not (self._pool.keeps(plan.backend.name) and may_wait(plan)):
-            return None
-        folder, options = plan.options.workdir, replace(plan.options, messages=())
-        spawn_in = partial(self._planner.spawn_in, plan.backend, options)
-        return Order(
-            owner=plan.prompt.owner,
-            backend=plan.backend.name,
-            program=program,
-            spawn=spawn_in(PLACE) if folder else plan.spawn,
-            folders=str(Path(folder).parent) if folder else "",
-            environment=environment,
-            login=plan.backend.login_check,
-            spawn_in=spawn_in,
-        )
+        keeps = self._pool.keeps(plan.backend.name)
+        return order_for(self._planner, plan, program, environment) if keeps else None
 
     def _prepare_next(self, run: Run) -> None:
         """A run has ended: let the next one like it find its process there, unless that would only fail as well."""

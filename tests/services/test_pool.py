@@ -327,7 +327,9 @@ def test_a_session_whose_process_dies_with_the_prompt_keeps_the_folder_it_was_gi
 
 def test_what_cannot_be_started_again_either_has_failed(make_world: MakeWorld, tmp_path: Path) -> None:
     program = tmp_path / "program"
-    program.write_text('#!/bin/bash\ntext=$(cat)\necho "$text" >> "$HOME/asked"\nuntil [ -e "$HOME/go" ]; do sleep 0.01; done\n')
+    program.write_text(
+        '#!/bin/bash\ntext=$(cat)\necho "$text" >> "$HOME/asked"\nuntil [ -e "$HOME/go" ]; do sleep 0.01; done\n'
+    )
     with program.open("a") as script:
         script.write('[ -e "$HOME/die" ] && exit 3\necho "$text"\n')
     program.chmod(0o755)
