@@ -11,14 +11,14 @@ import os
 import queue
 import select
 import shutil
-import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from services.deadline import Deadline
 from services.errors import ClinvkError
 from services.memory import available_bytes
 from services.process import Engine
@@ -26,6 +26,8 @@ from services.shelf import Bounds, Shelf
 from services.stamps import stamp, watched_files
 from services.warm import Order, Waiting
 
+DISMISS_GRACE_S = 0.5
+"""How long one that is not needed any more may take to end by itself."""
 SPARE_BYTES = 600 * 1024 * 1024
 """Nothing waits where less memory is left: two CLIs at their peak."""
 
@@ -95,7 +97,7 @@ class Pool:
     def give_up(self, waiting: Waiting) -> None:
         """End one that was taken and is of no use."""
         log.debug("a warm %s is of no use", waiting.order.backend)
-        self._do(waiting.end)
+        self._do(lambda: _end([waiting]))
 
     def prepare(self, order: Order) -> None:
         """Start one like this soon, if there is room."""
@@ -178,7 +180,7 @@ class Pool:
             if not self._stopped.is_set():
                 self._shelf.put(waiting, self._clock())
                 return
-        waiting.end()
+        _end([waiting])
 
     def _make_room(self) -> bool:
         """While memory is short let the least recently used one go; whether it was."""
@@ -190,7 +192,7 @@ class Pool:
             if waiting is None:
                 break
             log.warning("memory is short (%d MiB are left): a warm %s ends", left >> 20, waiting.order.backend)
-            waiting.end()
+            _end([waiting])
         return was_short
 
     # ------------------------------------------------------------------ ending
@@ -214,14 +216,21 @@ class Pool:
     def _end_all(self) -> None:
         with self._lock:
             gone = self._shelf.clear()
-        for waiting in gone:  # all at once, and only then what takes longer
-            with suppress(ProcessLookupError):
-                waiting.started.child.signal(signal.SIGKILL)
         _end(gone)
         self._do_tasks()
 
 
-def _end(gone: Iterable[Waiting]) -> None:
+def _end(gone: Sequence[Waiting]) -> None:
+    """End them, all at once: those that can be told go by themselves, which leaves less behind."""
+    told = [waiting for waiting in gone if waiting.dismiss()]
+    patience = Deadline.after(DISMISS_GRACE_S)
+    while (pidfds := [one.started.child.pidfd for one in told if one.started.child.exit_code is None]) and (
+        not patience.passed
+    ):
+        poll = select.poll()
+        for pidfd in pidfds:
+            poll.register(pidfd, select.POLLIN)
+        poll.poll(patience.remaining_s * 1000)
     for waiting in gone:
         _try(waiting.end)
 

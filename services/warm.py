@@ -76,6 +76,15 @@ class Waiting:
             and self.started.child.is_in_place()
         )
 
+    def dismiss(self) -> bool:
+        """Tell it that there will be no prompt; whether it can be told.
+
+        To a CLI that has been told an opening, the end of its input is the end.  To another it might be the prompt.
+        """
+        if self.order.spawn.opening:
+            self.started.child.close_stdin()
+        return bool(self.order.spawn.opening)
+
     def end(self) -> None:
         """End it and remove what it has left."""
         self.started.child.close()
