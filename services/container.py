@@ -97,7 +97,7 @@ def create_container(
     runs = Runs(
         Planner(backends, config.backends, config.unified_flags, server, config.home),
         engine,
-        Slots(server.max_concurrent_runs, server.max_queued_runs),
+        Slots(server.max_concurrent_runs, server.max_queued_runs, server.max_runs_per_key),
         server,
         environment=environment,
         registry=registry,

@@ -112,7 +112,7 @@ class Run:
 
     def ask_for_slot(self, slots: Slots) -> bool:
         """Take a slot, or a place in the queue: whether there was one.  Raises ClinvkError ``overloaded``."""
-        self._ticket = slots.enter(self._wake)
+        self._ticket = slots.enter(self._wake, self.plan.prompt.owner)
         self._slot_since_s = time.monotonic()
         return self._ticket.granted
 
