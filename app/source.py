@@ -80,4 +80,8 @@ def share_of_worker(config: Config) -> Config:
         return config
     limited = ("max_concurrent_runs", "max_queued_runs", "max_runs_per_key", "warm_processes")
     shares = {name: math.ceil(getattr(server, name) / server.workers) for name in limited}
-    return replace(config, server=replace(server, **shares))
+    backends = {
+        name: replace(backend, warm=math.ceil(backend.warm / server.workers))
+        for name, backend in config.backends.items()
+    }
+    return replace(config, server=replace(server, **shares), backends=backends)

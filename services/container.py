@@ -16,6 +16,7 @@ from services.keys import read_keys
 from services.models import Models
 from services.orchestration import Orchestrator
 from services.planning import Planner
+from services.pool import Pool
 from services.process import Engine
 from services.registry import Registry
 from services.reports import Tell, log_run
@@ -24,6 +25,7 @@ from services.running import Runner
 from services.runs import Runs
 from services.session_runs import SessionRuns
 from services.settings import Config
+from services.shelf import Bounds
 from services.slots import Slots
 from services.store_access import DATABASE, Housekeeping, StoreAccess
 
@@ -55,6 +57,7 @@ class Container:
     def begin_stop(self) -> None:
         """The server is stopping: look at nothing any more, let the requests that are there end by themselves."""
         self.availability.close()
+        self.runs.rest()
         log.info("stopping: runs have %g s; %s", self.config.server.graceful_timeout_secs, self._going_on())
 
     def _going_on(self) -> str:
@@ -89,14 +92,17 @@ def create_container(
     keys = KeyRing(partial(read_keys, server, lambda argv, timeout_s: engine.capture(argv, environment, timeout_s)))
     keys.start()
     registry = Registry(folder, worker_id())
+    pool = Pool(engine, bounds(config))
+    pool.open()
     runs = Runs(
         Planner(backends, config.backends, config.unified_flags, server, config.home),
         engine,
-        Slots(server.max_concurrent_runs, server.max_queued_runs),
+        Slots(server.max_concurrent_runs, server.max_queued_runs, server.max_runs_per_key),
         server,
         environment=environment,
         registry=registry,
         tell=(partial(log_run, prompts=server.log_prompts), *tell),
+        pool=pool,
     )
     runs.watch()
     registry.open(runs.cancel)
@@ -130,6 +136,12 @@ def create_container(
         sessions=sessions,
         housekeeping=housekeeping,
     )
+
+
+def bounds(config: Config) -> Bounds:
+    """How many processes wait for a prompt, and for how long."""
+    of_backends = {name: backend.warm for name, backend in config.backends.items()}
+    return Bounds(config.server.warm_processes, config.server.warm_idle_secs, of_backends)
 
 
 def database(config: Config) -> str | Path:

@@ -21,6 +21,9 @@ class RunMetrics:
         self._runs = Counter(
             "clinvk_runs", "Runs that have ended: done, or an error's code.", ["backend", "outcome"], registry=registry
         )
+        self._warm = Counter(
+            "clinvk_warm_runs", "Runs whose CLI had been started in advance.", ["backend"], registry=registry
+        )
         self._queue_s = _histogram("queue", "From the request to a run slot.", WAIT_BUCKETS_S, registry)
         self._text_s = _histogram("first_text", "From the request to the first text.", TEXT_BUCKETS_S, registry)
         self._run_s = _histogram("duration", "From the request to the run's end.", RUN_BUCKETS_S, registry)
@@ -41,11 +44,14 @@ class RunMetrics:
         for backend in backends:
             self._runs.labels(backend, "done")
             self._cost_usd.labels(backend)
+            self._warm.labels(backend)
 
     def tell(self, report: RunReport) -> None:
         """Count a run that has ended."""
         backend = report.backend
         self._runs.labels(backend, report.outcome).inc()
+        if report.warm:
+            self._warm.labels(backend).inc()
         self._queue_s.labels(backend).observe(report.queued_s)
         self._run_s.labels(backend).observe(report.duration_s)
         if report.first_text_s is not None:

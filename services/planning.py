@@ -96,6 +96,10 @@ class Planner:
         self._check_modes(prompt, options)
         return self._plan(prompt, backend, options, backend.spawn(options))
 
+    def spawn_in(self, backend: Backend, options: Options, folder: str) -> Spawn:
+        """What is started for these options in another folder of a session's own."""
+        return self._started(backend.spawn(replace(options, workdir=folder)), self._settings[backend.name])
+
     def errand(self, prompt: Prompt, options: Options, errand: Errand) -> Plan:
         """The plan of an errand that has a process; ``prompt`` says for whom it is."""
         assert errand.spawn is not None
@@ -106,11 +110,14 @@ class Planner:
 
     def _plan(self, prompt: Prompt, backend: Backend, options: Options, spawn: Spawn) -> Plan:
         settings = self._settings[prompt.backend]
-        if settings.executable:
-            spawn = replace(spawn, argv=(settings.executable, *spawn.argv[1:]))
+        spawn = self._started(spawn, settings)
         timeouts = [self._defaults.command_timeout_secs, self._server.request_timeout_secs]
         timeout_s = min((secs for secs in timeouts if secs > 0), default=0.0)
         return Plan(prompt, backend, settings, options, spawn, timeout_s)
+
+    def _started(self, spawn: Spawn, settings: BackendSettings) -> Spawn:
+        """The spawn with the program that the configuration names, if it does."""
+        return replace(spawn, argv=(settings.executable, *spawn.argv[1:])) if settings.executable else spawn
 
     def _check_text(self, prompt: Prompt, backend: Backend) -> None:
         if not prompt.text.strip():

@@ -55,6 +55,8 @@ class Child:
         assert popen.stderr is not None
         self.pid = popen.pid
         self.cwd = cwd
+        self.idle = False
+        """Whether it waits for a prompt, so that nothing can be its doing."""
         self._engine = engine
         self._popen = popen
         self._marker = marker
@@ -186,6 +188,18 @@ class Child:
         return self._errors.decode("utf-8", "replace").strip()
 
     # ------------------------------------------------------------------ ending
+
+    @property
+    def pidfd(self) -> int:
+        """A descriptor that becomes readable when the process ends (pidfd_open(2))."""
+        return self._pidfd
+
+    def is_in_place(self) -> bool:
+        """Whether the folder that it was started in is still what the folder's name leads to."""
+        try:
+            return str(Path(f"/proc/{self.pid}/cwd").readlink()) == self.cwd
+        except OSError:
+            return False
 
     @property
     def exit_code(self) -> int | None:
@@ -421,7 +435,8 @@ class Engine:
             born_ticks = descendants.start_ticks(pid)
         except OSError:
             return False
-        return any(other is not child and other.is_older_than(born_ticks) for other in list(self._live.values()))
+        busy = [other for other in list(self._live.values()) if other is not child and not other.idle]
+        return any(other.is_older_than(born_ticks) for other in busy)
 
     def reap_adopted(self) -> None:
         """Collect orphans that have died with us as their parent."""

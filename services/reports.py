@@ -16,7 +16,7 @@ class RunReport:
 
     ``owner`` stands for the key it was made with.  ``outcome`` is ``done`` or an error code's value; ``exit_code`` is
     None when no CLI was started.  Seconds count from the moment the run was asked for; ``first_text_s`` is None when
-    there was no text.
+    there was no text.  ``warm`` says that the CLI was started in advance.
     """
 
     run_id: str
@@ -32,6 +32,7 @@ class RunReport:
     usage: TokenUsage = field(default_factory=TokenUsage)
     cost_usd: float | None = None
     prompt: str = ""
+    warm: bool = False
 
 
 Tell = Callable[[RunReport], None]
@@ -48,6 +49,7 @@ def log_run(report: RunReport, *, prompts: bool) -> None:
         "key": report.owner,
         "outcome": report.outcome,
         "exit_code": report.exit_code,
+        "warm": report.warm or None,
         "queued_ms": _ms(report.queued_s),
         "first_text_ms": _ms(report.first_text_s),
         "duration_ms": _ms(report.duration_s),

@@ -1,14 +1,11 @@
 """One run: one prompt, one process, from the queue to the last of its descendants."""
 
-import glob
 import os
-import re
 import select
-import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +17,13 @@ from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Event, Failed, Init, Message, Outcome, Thinking, TokenUsage, ToolUse
 from services.framing import LineSplitter, LineTooLongError
 from services.planning import Plan
+from services.pool import Pool
 from services.private_home import keep
 from services.process import GONE, Child, Engine, StartedRun
+from services.run_folder import remove_leftovers
 from services.settings import ServerSettings
 from services.slots import Slots, Ticket
+from services.warm import Order, Waiting
 
 INTERRUPT_GRACE_S = 0.5
 """How long an interrupted CLI may clean up before it is killed."""
@@ -48,9 +48,6 @@ class Result:
     def usage(self) -> TokenUsage:
         """The tokens it took."""
         return self.outcome.usage
-
-
-SANE_SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 def new_run_id() -> str:
@@ -95,6 +92,10 @@ class Run:
         self._ticket: Ticket | None = None
         self._slot_since_s = 0.0
         self._started: StartedRun | None = None
+        self._warm: Waiting | None = None
+        self.order: Order | None = None
+        self._start_cold: Callable[[], None] = lambda: None
+        self._early: list[Event] = []
         self._conversation: Conversation | None = None
         self._home = Path()
         self._splitter = LineSplitter(limits.max_line_bytes)
@@ -111,7 +112,7 @@ class Run:
 
     def ask_for_slot(self, slots: Slots) -> bool:
         """Take a slot, or a place in the queue: whether there was one.  Raises ClinvkError ``overloaded``."""
-        self._ticket = slots.enter(self._wake)
+        self._ticket = slots.enter(self._wake, self.plan.prompt.owner)
         self._slot_since_s = time.monotonic()
         return self._ticket.granted
 
@@ -138,19 +139,92 @@ class Run:
                 raise slots.overloaded(f"no run slot became free within {self._limits.queue_timeout_secs:g} s")
         self._slot_since_s = time.monotonic()
 
-    def launch(self, engine: Engine, program: str, environment: Mapping[str, str]) -> None:
-        """Start the CLI, which is at ``program``, and say the first word.  Raises ClinvkError."""
+    @property
+    def workdir(self) -> str:
+        """The folder it works in, "" for one of its own."""
+        return self.plan.options.workdir
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether its CLI was started in advance."""
+        return self._warm is not None
+
+    def launch(
+        self,
+        engine: Engine,
+        program: str,
+        environment: Mapping[str, str],
+        *,
+        pool: Pool | None = None,
+        order: Order | None = None,
+    ) -> None:
+        """Get the CLI, which is at ``program``, and say the first word.  Raises ClinvkError.
+
+        One of the ``pool`` that fits the ``order`` is taken if it is as good as a fresh one.
+        """
         self._home = Path(environment.get("HOME", "/nonexistent"))
-        self._started = engine.start(program, self.plan.spawn, environment, self.run_id, self.plan.prompt.text)
-        child = self._started.child
+        self.order = order
+        as_planned = self.plan
+
+        def start_cold() -> None:
+            started = engine.start(program, self.plan.spawn, environment, self.run_id, self.plan.prompt.text)
+            child, conversation = self._begin(started)
+            self._answer(child, conversation)
+
+        self._start_cold = start_cold
+        if pool is not None and order is not None:
+            while (waiting := pool.take(order)) is not None:
+                if self._take_over(waiting):
+                    return
+                self.plan = as_planned
+                pool.give_up(waiting)
+            pool.relieve()
+        self._start_cold()
+
+    def _begin(self, started: StartedRun) -> tuple[Child, Conversation]:
+        """Own a process, and have a conversation for it that has begun, though not a word of it is written."""
+        child, plan = started.child, self.plan
         child.watch(self._wake_fd, select.POLLIN)
         if self._client_fd is not None:
             child.watch(self._client_fd, select.POLLRDHUP)
-        options = replace(self.plan.options, workdir=child.cwd)
-        plan = self.plan
-        self._conversation = plan.conversation or plan.backend.conversation(options, plan.prompt.text)
-        self._conversation.start()
-        self._answer(child, self._conversation)
+        options = replace(plan.options, workdir=child.cwd)
+        conversation = plan.conversation or plan.backend.conversation(options, plan.prompt.text)
+        conversation.start()
+        self._splitter = LineSplitter(self._limits.max_line_bytes)
+        self._started, self._conversation = started, conversation
+        return child, conversation
+
+    def _take_over(self, waiting: Waiting) -> bool:
+        """Go on with a process that was started in advance, unless it is seen to be of no use."""
+        if waiting.folder:
+            options = replace(self.plan.options, workdir=waiting.folder)
+            self.plan = replace(self.plan, options=options, spawn=waiting.order.spawn_in(waiting.folder))
+        child, conversation = self._begin(waiting.started)
+        wake = child.wait(0.0)
+        self._early = list(self._feed(conversation, wake.chunks))
+        if wake.ended or conversation.phase is not Phase.TALKING:
+            child.unwatch()
+            self._started, self._conversation, self._early = None, None, []
+            return False
+        self._warm = waiting
+        self._answer(child, conversation)
+        return True
+
+    def _start_again(self) -> bool:
+        """The warm process has died before it said anything: the client is to notice nothing but the time.
+
+        Whether there is another process now.  The folder of a session is in the session's record, and stays.
+        """
+        warm = self._warm
+        assert warm is not None
+        self._line_by = Deadline()
+        try:
+            self._start_cold()
+        except (ClinvkError, OSError):
+            return False
+        self._warm = None
+        replace(warm, folder="").end()
+        return True
 
     # ------------------------------------------------------------------ running
 
@@ -190,7 +264,7 @@ class Run:
         assert self._started is not None
         assert self._conversation is not None
         child, conversation = self._started.child, self._conversation
-        events: list[Event] = []
+        events, self._early = self._early, []
         while (reason := self._stop_reason()) is None:
             until = min(quiet_until, self.deadline, self._exit_by, self._line_by)
             wake = child.wait(until.remaining_s, self._client_fd)
@@ -204,6 +278,9 @@ class Run:
                 continue
             if wake.client_gone:
                 self._stop = Failed(ErrorCode.CANCELED, "the client went away", -1)
+            elif wake.ended and self._died_early(conversation, events) and self._start_again():
+                events.clear()
+                child, conversation = self._started.child, self._conversation
             elif wake.ended or self._exit_by.passed:
                 events.extend(self._finish(child, conversation, ended_itself=wake.ended))
                 break
@@ -219,6 +296,15 @@ class Run:
             self.first_text_s = time.monotonic() - self._began_s
         return events
 
+    def _died_early(self, conversation: Conversation, events: list[Event]) -> bool:
+        """Whether a warm process has ended without an outcome, and without anything that a client could have seen.
+
+        A last line without its newline becomes events as well.
+        """
+        events.extend(self._rest(conversation))
+        said_nothing = not self._content_seen and not any(isinstance(event, CONTENT) for event in events)
+        return self.is_warm and said_nothing and conversation.phase is Phase.TALKING
+
     def _feed(self, conversation: Conversation, chunks: Sequence[bytes]) -> Iterator[Event]:
         for chunk in chunks:
             if conversation.framing == "raw":
@@ -231,6 +317,11 @@ class Run:
                 limit_mib = self._limits.max_line_bytes >> 20
                 self._stop = Failed(ErrorCode.BACKEND_FAILED, f"{self.backend} printed a line over {limit_mib} MiB", -1)
                 return
+
+    def _rest(self, conversation: Conversation) -> Sequence[Event]:
+        rest = self._splitter.rest()
+        self._splitter = LineSplitter(self._limits.max_line_bytes)
+        return self._noted(conversation.receive(rest)) if rest else ()
 
     def _noted(self, events: Sequence[Event]) -> Sequence[Event]:
         for event in events:
@@ -252,9 +343,7 @@ class Run:
     def _finish(self, child: Child, conversation: Conversation, *, ended_itself: bool) -> Iterator[Event]:
         """The CLI has ended, or has said its last word and does not."""
         if ended_itself:
-            rest = self._splitter.rest()
-            if rest:
-                yield from self._noted(conversation.receive(rest))
+            yield from self._rest(conversation)
             code = child.exit_code
             assert code is not None
         else:
@@ -368,37 +457,3 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -> None:
-    """Remove what a CLI has left in its own home; see :class:`~services.backends.base.Spawn` for the patterns."""
-    for pattern in patterns:
-        if "{session}" in pattern and not SANE_SESSION_ID.fullmatch(cli_session_id):
-            continue  # an id comes from the CLI, and might lead elsewhere
-        own = pattern.replace("{session}", cli_session_id)
-        if not glob.has_magic(own):
-            _remove(f"{home}/{own}")
-            continue
-        for path in home.glob(own):
-            _remove(str(path))
-            if "*" in Path(pattern).parent.name:
-                with suppress(OSError):  # it may be gone, or hold something else
-                    path.parent.rmdir()
-
-
-def _remove(path: str) -> None:
-    # every run comes here for each file that it might have left: one call when there is none
-    try:
-        os.unlink(path)  # noqa: PTH108
-    except FileNotFoundError:
-        pass
-    except OSError:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def remove_empty_folders(home: Path, patterns: Iterable[str]) -> None:
-    """Remove the folders in a CLI's own home that these patterns match and that nothing is in any more."""
-    for pattern in patterns:
-        for path in home.glob(pattern):
-            with suppress(OSError):
-                path.rmdir()

@@ -1,6 +1,8 @@
 """The private folder of a run, and what becomes of the folders of workers that have died."""
 
+import glob
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -12,6 +14,8 @@ from services.descendants import instance_id, is_alive
 
 RUNS_FOLDER = "runs"
 """In the home folder: a folder per worker, and in it one per run."""
+
+SANE_SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +70,37 @@ def remove_dead_folders(folder: Path) -> None:
         for entry in folder.iterdir():
             if not is_alive(entry.name.partition(".")[0]):
                 shutil.rmtree(entry, ignore_errors=True)
+
+
+def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -> None:
+    """Remove what a CLI has left in its own home; see :class:`~services.backends.base.Spawn` for the patterns."""
+    for pattern in patterns:
+        if "{session}" in pattern and not SANE_SESSION_ID.fullmatch(cli_session_id):
+            continue  # an id comes from the CLI, and might lead elsewhere
+        own = pattern.replace("{session}", cli_session_id)
+        if not glob.has_magic(own):
+            _remove(f"{home}/{own}")
+            continue
+        for path in home.glob(own):
+            _remove(str(path))
+            if "*" in Path(pattern).parent.name:
+                with suppress(OSError):  # it may be gone, or hold something else
+                    path.parent.rmdir()
+
+
+def _remove(path: str) -> None:
+    # every run comes here for each file that it might have left: one call when there is none
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except FileNotFoundError:
+        pass
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_empty_folders(home: Path, patterns: Iterable[str]) -> None:
+    """Remove the folders in a CLI's own home that these patterns match and that nothing is in any more."""
+    for pattern in patterns:
+        for path in home.glob(pattern):
+            with suppress(OSError):
+                path.rmdir()

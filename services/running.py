@@ -27,6 +27,10 @@ class Running(Protocol):
         """The session it is recorded in; "" when it is in none."""
 
     @property
+    def workdir(self) -> str:
+        """The folder it works in, "" for one of its own."""
+
+    @property
     def backend(self) -> str:
         """The backend's name."""
 
@@ -99,6 +103,9 @@ class Runner(Protocol):
     def dry_run(self, plan: Plan) -> str:
         """The command line that would be run."""
 
+    def rest(self) -> None:
+        """Start nothing in advance any more; runs go on."""
+
     def stop(self) -> None:
         """End all runs and start no more."""
 
@@ -124,6 +131,11 @@ class Around:
     def session_id(self) -> str:
         """The session it is recorded in."""
         return self._run.session_id
+
+    @property
+    def workdir(self) -> str:
+        """The folder it works in."""
+        return self._run.workdir
 
     @property
     def backend(self) -> str:
@@ -176,6 +188,7 @@ class StandIn:
     run_id = ""
     session_id = ""
     cli_session_id = ""
+    workdir = ""
     duration_ms = 0
 
     def __init__(

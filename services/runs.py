@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from services.backends.base import Errand, Options
 from services.deadline import Deadline
@@ -12,15 +13,21 @@ from services.errors import ClinvkError, ErrorCode
 from services.events import Done, Failed, Outcome, TokenUsage
 from services.janitor import Janitor
 from services.planning import Kept, Plan, Planner, command_line
+from services.pool import Pool
 from services.process import Engine
 from services.prompts import Prompt
 from services.registry import Registry, RunRecord
 from services.reports import RunReport, Tell
-from services.run import INTERRUPT_GRACE_S, Result, Run, remove_empty_folders, remove_leftovers
+from services.run import INTERRUPT_GRACE_S, Result, Run
+from services.run_folder import remove_empty_folders, remove_leftovers
 from services.settings import ServerSettings
+from services.shelf import Bounds
 from services.slots import Slots
+from services.warm import Order, order_for
 
 WATCH_EVERY_S = 0.25
+BROKEN = (ErrorCode.BACKEND_UNAVAILABLE, ErrorCode.BACKEND_AUTH_FAILED, ErrorCode.BACKEND_FAILED)
+"""How a run fails whose CLI is not worth starting before it is asked for."""
 
 __all__ = ["Plan", "Result", "Run", "Runs"]
 
@@ -38,8 +45,9 @@ class Runs:
         environment: Mapping[str, str],
         registry: Registry,
         tell: Iterable[Tell] = (),
+        pool: Pool | None = None,
     ) -> None:
-        """``tell`` are told of every run that has ended."""
+        """``tell`` are told of every run that has ended; without ``pool`` nothing is started in advance."""
         self._planner = planner
         self._engine = engine
         self._slots = slots
@@ -49,6 +57,7 @@ class Runs:
         self._registry = registry
         self._tell = tuple(tell)
         self._clean = Janitor()
+        self._pool = pool if pool is not None else Pool(engine, Bounds(0, 0.0))
         self._active: dict[str, Run] = {}
         self._changed = threading.Condition()
         self._ended = threading.Event()
@@ -121,8 +130,10 @@ class Runs:
             if not at_once:
                 self._registry.add(_record(run))
                 run.wait_for_slot(self._slots)
-            run.launch(self._engine, program, environment)
-            if at_once:
+            run.launch(
+                self._engine, program, environment, pool=self._pool, order=self._order(plan, program, environment)
+            )
+            if at_once or run.is_warm:
                 self._registry.add(_record(run))  # now, while the CLI starts
         except OSError as error:  # of the run's own folder: the disk is full
             run.refused = ErrorCode.BACKEND_UNAVAILABLE
@@ -158,7 +169,22 @@ class Runs:
             raise ClinvkError(ErrorCode.BACKEND_UNAVAILABLE, f"{message}: {backend.install_hint}".removesuffix(": "))
         return program
 
+    def _order(self, plan: Plan, program: str, environment: Mapping[str, str]) -> Order | None:
+        """What could have been started in advance for this plan; None when nothing could."""
+        keeps = self._pool.keeps(plan.backend.name)
+        return order_for(self._planner, plan, program, environment) if keeps else None
+
+    def _prepare_next(self, run: Run) -> None:
+        """A run has ended: let the next one like it find its process there, unless that would only fail as well."""
+        if run.order is None or (isinstance(run.outcome, Failed) and run.outcome.code in BROKEN):
+            return
+        self._pool.prepare(run.order)
+
     # ------------------------------------------------------------------ ending
+
+    def rest(self) -> None:
+        """Start nothing in advance any more, and end what was; runs go on.  Does not wait."""
+        self._pool.stop()
 
     def watch(self) -> None:
         """Start the watchdog: the thread that ends overdue runs while their own is blocked in a write to a client."""
@@ -192,12 +218,14 @@ class Runs:
         """End all runs and whatever else was started.  Idempotent."""
         self._ended.set()
         self.stop()
+        self._pool.close()
         self._clean.close()
         self._engine.close()
 
     def _closed(self, run: Run) -> None:
         self._registry.remove(run.run_id)
         self._clean(run.tidy)
+        self._prepare_next(run)
         with self._changed:
             self._active.pop(run.run_id, None)
             self._changed.notify_all()
@@ -209,7 +237,8 @@ class Runs:
 
 def _record(run: Run) -> RunRecord:
     prompt = run.plan.prompt
-    return RunRecord(run.run_id, run.backend, run.model, prompt.session_id, prompt.owner, run.started_at)
+    state: Literal["queued", "running"] = "running" if run.is_warm else "queued"
+    return RunRecord(run.run_id, run.backend, run.model, prompt.session_id, prompt.owner, run.started_at, state)
 
 
 def _report(run: Run) -> RunReport:
@@ -229,4 +258,5 @@ def _report(run: Run) -> RunReport:
         usage=TokenUsage() if outcome is None else outcome.usage,
         cost_usd=None if outcome is None else outcome.cost_usd,
         prompt=prompt.text,
+        warm=run.is_warm,
     )

@@ -88,6 +88,10 @@ class SessionRuns:
         except BaseException:
             _remove(folder)
             raise
+        if folder and run.workdir != folder:  # the process was started in advance, and brings the folder
+            _remove(folder)
+            folder = run.workdir
+            new = replace(new, working_dir=folder)
         try:
             session = self._store().create(new, claim)
         except StoreError as error:

@@ -92,6 +92,7 @@ class BackendSettings:
     extra_flags: tuple[str, ...] = ()
     executable: str = ""
     max_retries: int = 2
+    warm: int = 256
     custom: CustomCommand | None = None
 
 

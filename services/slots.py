@@ -1,12 +1,12 @@
 """How many runs may go on at once, and who is next.
 
-Slots are given first come, first served.  A ticket waits without holding anything; whoever holds it is told by a
-callback and looks at :attr:`Ticket.granted`.
+Slots are given first come, first served, but for owners who have as many as one may have: others go before them.  A
+ticket waits without holding anything; whoever holds it is told by a callback and looks at :attr:`Ticket.granted`.
 """
 
 import math
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 from services.errors import ClinvkError, ErrorCode
@@ -19,7 +19,8 @@ _SMOOTHING = 0.2  # weight of the newest run in the average duration
 class Ticket:
     """A place in the queue, later a slot; :meth:`leave` gives up either.  Idempotent."""
 
-    def __init__(self, slots: "Slots", wake: Callable[[], None]) -> None:
+    def __init__(self, slots: "Slots", wake: Callable[[], None], owner: str) -> None:
+        self.owner = owner
         self.granted = False
         self.left = False
         self.wake = wake
@@ -36,10 +37,15 @@ class Ticket:
 
 
 class Slots:
-    """``limit`` slots and a queue of at most ``max_queued`` tickets.  Safe to use from any thread."""
+    """``limit`` slots and a queue of at most ``max_queued`` tickets.  Safe to use from any thread.
 
-    def __init__(self, limit: int, max_queued: int) -> None:
+    No owner has more than ``per_owner`` of the slots at once, 0 for as many as there are; "" is nobody in particular.
+    """
+
+    def __init__(self, limit: int, max_queued: int, per_owner: int = 0) -> None:
         self.limit = limit
+        self._per_owner = per_owner or limit
+        self._of_owner: Counter[str] = Counter()
         self._max_queued = max_queued
         self._active = 0
         self._queue: deque[Ticket] = deque()
@@ -57,20 +63,33 @@ class Slots:
         """Tickets that wait."""
         return len(self._queue)
 
-    def enter(self, wake: Callable[[], None]) -> Ticket:
+    def enter(self, wake: Callable[[], None], owner: str = "") -> Ticket:
         """Take a slot, or the last place in the queue.  Raises ClinvkError ``overloaded`` when there is neither."""
-        ticket = Ticket(self, wake)
+        ticket = Ticket(self, wake, owner)
         with self._lock:
             if self._closed:
                 raise self.no_more()
-            if self._active < self.limit and not self._queue:
-                self._active += 1
-                ticket.granted = True
+            if self._may_have_one(ticket):  # whoever waits although a slot is free may not have one
+                self._grant(ticket)
             elif len(self._queue) < self._max_queued:
                 self._queue.append(ticket)
             else:
-                raise self.overloaded(f"all {self.limit} run slots are taken and {len(self._queue)} requests wait")
+                raise self.overloaded(f"{self._why_not()} and {len(self._queue)} requests wait")
         return ticket
+
+    def _may_have_one(self, ticket: Ticket) -> bool:
+        has_its_share = bool(ticket.owner) and self._of_owner[ticket.owner] >= self._per_owner
+        return self._active < self.limit and not has_its_share
+
+    def _grant(self, ticket: Ticket) -> None:
+        self._active += 1
+        self._of_owner[ticket.owner] += 1
+        ticket.granted = True
+
+    def _why_not(self) -> str:
+        if self._active < self.limit:
+            return f"all {self._per_owner} run slots that one key may have are taken"
+        return f"all {self.limit} run slots are taken"
 
     def overloaded(self, reason: str) -> ClinvkError:
         """The error for a request that gets no slot, with an estimate of when one will be free."""
@@ -103,9 +122,12 @@ class Slots:
             if duration_s is not None:
                 self._average_s += _SMOOTHING * (duration_s - self._average_s)
             self._active -= 1
-            following = self._queue.popleft() if self._queue else None
+            self._of_owner[ticket.owner] -= 1
+            if not self._of_owner[ticket.owner]:
+                del self._of_owner[ticket.owner]
+            following = next(filter(self._may_have_one, self._queue), None)
             if following is not None:
-                self._active += 1
-                following.granted = True
+                self._queue.remove(following)
+                self._grant(following)
         if following is not None:
             following.wake()

@@ -41,6 +41,7 @@ class BackendSection(Section):
     extra_flags = Several(text())
     executable = text()
     max_retries = whole(0, 10)
+    warm = whole(0, 256)
 
 
 class DemoSection(BackendSection):

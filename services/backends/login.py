@@ -42,7 +42,8 @@ class LoginCheck:
     """What to look at, and the judgement of it.
 
     With ``args`` the program is asked; ``files`` are relative to the folder that the variable ``home_variable`` names,
-    which is ``usual_home`` below HOME where it is not set.
+    which is ``usual_home`` below HOME where it is not set.  ``read_at_start`` are more files there, which nobody here
+    looks into: the CLI reads them when it starts, so that one that was started before they changed is out of date.
     """
 
     judge: Callable[[Evidence], Login]
@@ -50,6 +51,7 @@ class LoginCheck:
     files: tuple[str, ...] = ()
     home_variable: str = "HOME"
     usual_home: str = ""
+    read_at_start: tuple[str, ...] = ()
 
 
 def no_answer(evidence: Evidence) -> Login:

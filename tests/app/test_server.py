@@ -3,6 +3,7 @@
 import resource
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from app.addresses import bind_address
 from app.hooks import make_undumpable
 from app.server import Server, open_files, settings
 from app.source import Source, memory_bytes, share_of_worker, source
-from services.settings import Config, ServerSettings
+from services.settings import BackendSettings, Config, ServerSettings
 from tests.support.guard import ROOT
 
 
@@ -61,6 +62,12 @@ def test_workers_share_what_is_limited_in_all() -> None:
     assert (share.max_runs_per_key, share.warm_processes) == (0, 2)
     assert settings(whole)["threads"] == 3 + 4 + 16
     assert share_of_worker(config()) == config()
+
+
+def test_workers_share_what_each_backend_may_start_in_advance() -> None:
+    backends = {"claude": BackendSettings(warm=3), "codex": BackendSettings(warm=0), "gemini": BackendSettings(warm=4)}
+    share = share_of_worker(replace(config(workers=2), backends=backends)).backends
+    assert [share[name].warm for name in backends] == [2, 0, 2]
 
 
 def test_enough_files_may_be_open() -> None:

@@ -30,6 +30,13 @@ def test_runs_are_counted_by_backend_and_outcome(registry: CollectorRegistry, me
     assert [count("claude", "done"), count("claude", "timeout"), count("codex", "done")] == [2, 1, 0]
 
 
+def test_runs_whose_cli_was_there_are_counted_by_backend(registry: CollectorRegistry, metrics: RunMetrics) -> None:
+    for warm in (True, False, True):
+        metrics.tell(replace(REPORT, warm=warm))
+    counts = [registry.get_sample_value("clinvk_warm_runs_total", {"backend": name}) for name in ("claude", "codex")]
+    assert counts == [2, 0]
+
+
 def test_tokens_and_cost_are_added_up(registry: CollectorRegistry, metrics: RunMetrics) -> None:
     metrics.tell(replace(REPORT, usage=TokenUsage(input_tokens=10, output_tokens=5, cache_write_tokens=3)))
     metrics.tell(replace(REPORT, cost_usd=None))

@@ -1,5 +1,7 @@
 """Slots are given in order, never more than there are."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -40,6 +42,68 @@ class SlotMachine(RuleBasedStateMachine):
 
 
 TestSlots = SlotMachine.TestCase
+
+
+class SharedSlotMachine(RuleBasedStateMachine):
+    """Any order of coming and going, of three keys that may have two of four slots each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slots = Slots(limit=4, max_queued=20, per_owner=2)
+        self.tickets: list[Ticket] = []
+
+    @precondition(lambda self: len(self.tickets) < 20)
+    @rule(owner=st.sampled_from("abc"))
+    def enter(self, owner: str) -> None:
+        self.tickets.append(self.slots.enter(lambda: None, owner))
+
+    @precondition(lambda self: self.tickets)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        self.tickets.pop(data.draw(st.integers(0, len(self.tickets) - 1))).leave()
+
+    @invariant()
+    def nobody_has_too_many(self) -> None:
+        granted = Counter(ticket.owner for ticket in self.tickets if ticket.granted)
+        assert self.slots.active == granted.total() <= 4
+        assert all(count <= 2 for count in granted.values())
+
+    @invariant()
+    def nobody_waits_without_need(self) -> None:
+        granted = Counter(ticket.owner for ticket in self.tickets if ticket.granted)
+        for ticket in self.tickets:
+            assert ticket.granted or granted.total() == 4 or granted[ticket.owner] == 2
+
+    @invariant()
+    def of_one_key_the_first_go_first(self) -> None:
+        for owner in "abc":
+            states = [ticket.granted for ticket in self.tickets if ticket.owner == owner]
+            assert states == sorted(states, reverse=True)
+
+
+TestSharedSlots = SharedSlotMachine.TestCase
+
+
+def test_who_waits_only_for_its_own_share_lets_others_go_first() -> None:
+    slots = Slots(limit=2, max_queued=2, per_owner=1)
+    first, second, other = (slots.enter(lambda: None, owner) for owner in ("a", "a", "b"))
+    assert [first.granted, second.granted, other.granted] == [True, False, True]
+    other.leave()
+    assert not second.granted
+    first.leave()
+    assert second.granted
+
+
+def test_who_has_its_share_is_told_so_when_the_queue_is_full() -> None:
+    slots = Slots(limit=4, max_queued=0, per_owner=1)
+    slots.enter(lambda: None, "a")
+    with pytest.raises(ClinvkError, match="all 1 run slots that one key may have are taken"):
+        slots.enter(lambda: None, "a")
+
+
+def test_without_keys_nobody_has_a_share() -> None:
+    slots = Slots(limit=3, max_queued=0, per_owner=1)
+    assert [slots.enter(lambda: None).granted for _ in range(3)] == [True] * 3
 
 
 def test_who_gets_a_slot_is_told() -> None:

@@ -78,6 +78,7 @@ class FakeRun:
         self.model = plan.options.model
         self.warnings = plan.warnings
         self.ignored = plan.ignored
+        self.workdir = plan.options.workdir
         self.duration_ms = 7
         self.canceled = threading.Event()
         self.cancel_message = ""
@@ -173,6 +174,9 @@ class FakeRuns:
     def dry_run(self, plan: Plan) -> str:
         """The command line."""
         return command_line(plan.spawn)
+
+    def rest(self) -> None:
+        """Nothing is started in advance."""
 
     def stop(self) -> None:
         """Cancel all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +13,12 @@ from services.descendants import worker_id
 from services.errors import ErrorCode
 from services.events import Done, Event, Failed, Init, Message
 from services.planning import Planner
+from services.pool import Pool
 from services.process import Engine
 from services.registry import Registry
 from services.runs import Runs
 from services.settings import BackendSettings, ServerSettings, UnifiedFlags
+from services.shelf import Bounds
 from services.slots import Slots
 
 
@@ -100,12 +102,13 @@ class ScriptBackend(Backend):
         return ScriptConversation(prompt, self.framing, self.keep_stdin)
 
 
-def script_runs(
+def script_runs(  # noqa: PLR0917 - as many as a worker is made of
     backend: Backend,
     folder: Path,
     limits: ServerSettings | None = None,
     settings: BackendSettings | None = None,
     environment: Mapping[str, str] | None = None,
+    make_pool: Callable[[Engine], Pool] = lambda engine: Pool(engine, Bounds(0, 0.0)),
 ) -> Runs:
     """The runs of a worker that knows one backend."""
     limits = limits or ServerSettings(max_concurrent_runs=2, max_queued_runs=2)
@@ -114,4 +117,6 @@ def script_runs(
     slots = Slots(limits.max_concurrent_runs, limits.max_queued_runs)
     environment = {**base, "PATH": base.get("PATH", os.defpath)}
     registry = Registry(folder / "runs", worker_id())
-    return Runs(planner, Engine(folder / "runs"), slots, limits, environment=environment, registry=registry)
+    engine = Engine(folder / "runs")
+    pool = make_pool(engine)
+    return Runs(planner, engine, slots, limits, environment=environment, registry=registry, pool=pool)

@@ -25,4 +25,10 @@ def judge(evidence: Evidence) -> Login:
     return Login(True, METHODS.get(method, method) + (f" ({source})" if source else ""))
 
 
-LOGIN_CHECK = LoginCheck(judge, args=("auth", "status", "--json"))
+LOGIN_CHECK = LoginCheck(
+    judge,
+    args=("auth", "status", "--json"),
+    home_variable="CLAUDE_CONFIG_DIR",
+    usual_home=".claude",
+    read_at_start=(".credentials.json", "settings.json"),
+)

@@ -54,5 +54,10 @@ def _openai(evidence: Evidence) -> Login:
 
 
 LOGIN_CHECK = LoginCheck(
-    judge, args=("login", "status"), files=(CONFIG,), home_variable="CODEX_HOME", usual_home=".codex"
+    judge,
+    args=("login", "status"),
+    files=(CONFIG,),
+    home_variable="CODEX_HOME",
+    usual_home=".codex",
+    read_at_start=("auth.json", "AGENTS.md", "AGENTS.override.md"),
 )

@@ -11,6 +11,7 @@ SETTINGS = ".gemini/settings.json"
 OAUTH = ".gemini/oauth_creds.json"
 KEPT = ".gemini/gemini-credentials.json"
 """What it keeps where there is no keyring: encrypted, and not to be told apart from here."""
+MEMORY = ".gemini/GEMINI.md"
 DOTENV = (".gemini/.env", ".env")
 """The first that is there counts."""
 
@@ -54,4 +55,6 @@ def _dotenv(evidence: Evidence) -> dict[str, str]:
     return next((assignments(evidence.files[name]) for name in DOTENV if name in evidence.files), {})
 
 
-LOGIN_CHECK = LoginCheck(judge, files=(SETTINGS, OAUTH, KEPT, *DOTENV), home_variable="GEMINI_CLI_HOME")
+LOGIN_CHECK = LoginCheck(
+    judge, files=(SETTINGS, OAUTH, KEPT, *DOTENV), home_variable="GEMINI_CLI_HOME", read_at_start=(MEMORY,)
+)

@@ -96,6 +96,7 @@ BACKEND = {
     "extra_flags": (["--x", "y"], ("--x", "y"), ["a", 3], TEXT),
     "executable": ("/opt/c", "/opt/c", "a\0b", TEXT),
     "max_retries": (0, 0, 11, "must be a whole number from 0 to 10"),
+    "warm": (0, 0, 257, "must be a whole number from 0 to 256"),
 }
 CUSTOM = {
     "command": (["prog", "x"], ("prog", "x"), [], "must begin with the name or the absolute path of a program"),

@@ -1,0 +1,92 @@
+"""The real CLIs, started in advance: on every route, with the right answer and nothing of the prompt before."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import clis
+from tests.e2e.conftest import start_real_server
+from tests.e2e.conversing import CLAUDE, CODEX, GEMINI, Cli
+from tests.e2e.fake_upstream import ModelServer
+from tests.support.server import Server, ServerFactory
+from tests.support.waiting import wait_until
+
+CONFIG: dict[str, object] = {"server": {"warm_processes": 4, "metrics_enabled": True}}
+SECRET = "swordfish"
+QUESTION = "what was the word?"
+
+
+@pytest.fixture(scope="module")
+def warm_server(real_clis: Path, module_model_server: ModelServer, servers: ServerFactory) -> Server:
+    """A server that starts the real CLIs in advance."""
+    server = start_real_server(servers, module_model_server, CONFIG)
+    clis.wait_until_known(server)
+    return server
+
+
+def native(server: Server, cli: Cli, text: str, **fields: Any) -> str:
+    answer = server.client.prompt(text, cli.backend, model=clis.MODELS[cli.backend], **fields).json()
+    assert answer["exit_code"] == 0, answer
+    return str(answer["output"])
+
+
+def ephemeral(server: Server, cli: Cli, text: str) -> str:
+    return native(server, cli, text, ephemeral=True)
+
+
+def chat(cli: Cli, text: str) -> dict[str, Any]:
+    return {
+        "model": f"{cli.backend}/{clis.MODELS[cli.backend]}",
+        "max_tokens": 500,
+        "messages": [{"role": "user", "content": text}],
+    }
+
+
+def openai(server: Server, cli: Cli, text: str) -> str:
+    answer = server.client.post("/openai/v1/chat/completions", chat(cli, text))
+    assert answer.status == 200, answer.text
+    return str(answer.json()["choices"][0]["message"]["content"])
+
+
+def anthropic(server: Server, cli: Cli, text: str) -> str:
+    answer = server.client.post("/anthropic/v1/messages", chat(cli, text))
+    assert answer.status == 200, answer.text
+    return str(answer.json()["content"][0]["text"])
+
+
+ROUTES: Mapping[str, Callable[[Server, Cli, str], str]] = {
+    "native": native,
+    "ephemeral": ephemeral,
+    "openai": openai,
+    "anthropic": anthropic,
+}
+
+
+def hits(server: Server, cli: Cli) -> float:
+    name = f'clinvk_warm_runs_total{{backend="{cli.backend}"}} '
+    lines = server.client.get("/metrics").text.splitlines()
+    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("cli", [CLAUDE, CODEX, GEMINI], ids=lambda cli: cli.backend)
+def test_the_next_prompt_finds_its_cli_there(
+    cli: Cli, route: str, warm_server: Server, model_server: ModelServer
+) -> None:
+    ask = ROUTES[route]
+    ask(warm_server, cli, f"the word is {SECRET}")
+
+    def is_asked_warm() -> bool:
+        """Ask; whether the CLI was there, which may be a moment after the answer before."""
+        model_server.clear()
+        count = hits(warm_server, cli)
+        answer = ask(warm_server, cli, QUESTION)
+        (asked,) = model_server.asked()
+        assert cli.prompts(asked) == [QUESTION]
+        assert SECRET not in str(asked)
+        assert f"turn=1 chars={len(QUESTION)} " in answer
+        return hits(warm_server, cli) == count + 1
+
+    wait_until(is_asked_warm, clis.START_S)

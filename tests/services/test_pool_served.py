@@ -1,0 +1,82 @@
+"""Warm processes of a whole server: there for the next request on every route, and gone with the worker."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.support.processes import is_running
+from tests.support.server import Server, ServerFactory
+from tests.support.waiting import wait_until
+
+CONFIG = {"server": {"warm_processes": 3, "metrics_enabled": True}}
+
+
+@pytest.fixture
+def server(start_server: ServerFactory) -> Server:
+    return start_server(CONFIG)
+
+
+def warmed(server: Server) -> set[psutil.Process]:
+    """The processes that wait once each CLI has answered."""
+    for backend in ("claude", "codex", "gemini"):
+        assert server.client.prompt("hello", backend=backend).status == 200
+    wait_until(lambda: len(markers(server)) == 3)
+    return server.of_runs()
+
+
+def markers(server: Server) -> set[str]:
+    """Of the processes that belong to runs, or wait for one."""
+    found = set()
+    for process in server.of_runs():
+        try:
+            found.add(process.environ()["CLINVK_RUN_ID"])
+        except (psutil.Error, KeyError):
+            continue
+    return found
+
+
+def hits(server: Server) -> float:
+    lines = server.client.get("/metrics").body.decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("clinvk_warm_runs_total{"))
+
+
+def test_the_next_request_on_every_route_finds_a_process(server: Server) -> None:
+    client = server.client
+    asked: list[Callable[[str], str]] = [
+        lambda text: client.prompt(text, backend="codex").json()["output"],
+        lambda text: client.prompt(text, backend="codex", ephemeral=True).json()["output"],
+        lambda text: client.post(
+            "/openai/v1/chat/completions", {"model": "claude", "messages": [{"role": "user", "content": text}]}
+        ).json()["choices"][0]["message"]["content"],
+        lambda text: client.post(
+            "/anthropic/v1/messages",
+            {"model": "gemini", "max_tokens": 100, "messages": [{"role": "user", "content": text}]},
+        ).json()["content"][0]["text"],
+    ]
+    for ask in asked:
+        assert "turn=1 chars=3 " in ask("one")
+        before = hits(server)
+
+        def is_warm(ask: Callable[[str], str] = ask, before: float = before) -> bool:
+            """Whether the CLI was there, which may be a moment after the answer before."""
+            assert "turn=1 chars=5 " in ask("three")
+            return hits(server) > before
+
+        wait_until(is_warm)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
+def test_none_survives_its_worker(server: Server, how: signal.Signals) -> None:
+    waiting = warmed(server)
+    (worker,) = server.workers()
+    if how is signal.SIGKILL:
+        worker.kill()
+    else:
+        server.process.send_signal(how)
+    wait_until(lambda: not any(map(is_running, waiting)), 15)
+    wait_until(lambda: [one.pid for one in server.workers()] not in ([], [worker.pid]), 15)
+    assert server.client.prompt("hello").status == 200
