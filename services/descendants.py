@@ -115,7 +115,7 @@ def adopted(known: Collection[int]) -> list[int]:
         return []
     own = os.getpid()
     try:
-        with open(f"/proc/{own}/task/{own}/children", "rb") as children:  # noqa: PTH123
+        with open(f"/proc/{own}/task/{own}/children", "rb", buffering=0) as children:  # noqa: PTH123
             pids = [int(pid) for pid in children.read().split()]
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN
         pids = [child.pid for child in psutil.Process().children()]

@@ -229,6 +229,8 @@ class Child:
 
     def sweep(self) -> None:
         """After it ended by itself: end what it left running.  Costs one short read when there is nothing."""
+        if not self._engine.has_adopted():
+            return
         if self._engine.orphans_of(self):
             descendants.end_all(self._own_processes)
         self._engine.reap_adopted()
@@ -342,19 +344,19 @@ class Engine:
         Raises ClinvkError: ``backend_unavailable`` when the program cannot be started, ``workdir_not_allowed`` when its
         folder is gone.
         """
-        folder = RunFolder.create(self._folder / run_id, spawn.files, prompt)
+        folder = RunFolder.create(f"{self._folder}/{run_id}", spawn.files, prompt)
         try:
             marker = f"{self._worker}.{run_id}"
             own = {name: folder.resolve(value, prompt) for name, value in spawn.environment}
             if spawn.home is not None:
-                own[spawn.home.variable] = str(furnish(spawn.home, folder.path / "home", environment))
-            full = {**environment, **own, "TMPDIR": str(folder.temporary), MARKER: marker}
+                own[spawn.home.variable] = str(furnish(spawn.home, Path(folder.path, "home"), environment))
+            full = {**environment, **own, "TMPDIR": folder.temporary, MARKER: marker}
             argv = [folder.resolve(arg, prompt) for arg in spawn.argv]
             if spawn.cwd:
                 with _pinned(spawn.cwd) as path:
                     child = self._start(program, argv, full, spawn.cwd, marker, path_of_cwd=path)
             else:
-                child = self._start(program, argv, full, str(folder.work), marker)
+                child = self._start(program, argv, full, folder.work, marker)
         except BaseException:
             folder.remove()
             raise
@@ -437,6 +439,10 @@ class Engine:
             return False
         busy = [other for other in list(self._live.values()) if other is not child and not other.idle]
         return any(other.is_older_than(born_ticks) for other in busy)
+
+    def has_adopted(self) -> bool:
+        """Whether any orphan has come to this process, whoever's, dead or alive."""
+        return bool(descendants.adopted(self._live.keys()))
 
     def reap_adopted(self) -> None:
         """Collect orphans that have died with us as their parent."""

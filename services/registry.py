@@ -71,16 +71,20 @@ class Registry:
 
     def add(self, record: RunRecord) -> None:
         """A run has come; where that cannot be written down (the disk is full), it goes on unseen."""
-        path = self._own / (record.run_id + DESCRIPTION)
         try:  # whoever reads it before it is whole takes it for a run that has not come yet
-            path.write_bytes(orjson.dumps(record))
+            with open(self._description(record.run_id), "wb", buffering=0) as file:  # noqa: PTH123 - for every run
+                file.write(orjson.dumps(record))
         except OSError as error:
             log.warning("run %s will not be listed: %s", record.run_id, error)
-            path.unlink(missing_ok=True)
+            self.remove(record.run_id)
 
     def remove(self, run_id: str) -> None:
         """A run has gone."""
-        (self._own / (run_id + DESCRIPTION)).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self._description(run_id))  # noqa: PTH108 - for every run
+
+    def _description(self, run_id: str) -> str:
+        return f"{self._own}/{run_id}{DESCRIPTION}"
 
     def list(self, owner: str) -> list[RunRecord]:
         """All runs of an owner, the oldest first."""

@@ -438,7 +438,7 @@ class Run:
             if self.outcome is None and self._conversation is not None:
                 self._interrupt(self._started.child, self._conversation, self._stop or ABANDONED)
             self._started.child.close()
-            keep(self.plan.spawn.home, self._started.folder.path / "home", self._home, self.cli_session_id)
+            keep(self.plan.spawn.home, Path(self._started.folder.path, "home"), self._home, self.cli_session_id)
         with self._lock:
             self._closed = True
             os.close(self._wake_fd)

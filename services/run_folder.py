@@ -22,19 +22,18 @@ SANE_SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 class RunFolder:
     """A run's private folder: its files, an empty folder to work in, a TMPDIR."""
 
-    path: Path
-    work: Path
-    temporary: Path
+    path: str
+    work: str
+    temporary: str
 
     @classmethod
-    def create(cls, path: Path, files: Iterable[tuple[str, str | PromptText]], prompt: str) -> "RunFolder":
+    def create(cls, path: str, files: Iterable[tuple[str, str | PromptText]], prompt: str) -> "RunFolder":
         """Make the folder (0700) and write the files (0600) into it."""
-        folder = cls(path, path / "work", path / "tmp")
-        path.mkdir(mode=0o700)
-        folder.work.mkdir(mode=0o700)
-        folder.temporary.mkdir(mode=0o700)
+        folder = cls(path, f"{path}/work", f"{path}/tmp")
+        for own in (path, folder.work, folder.temporary):
+            os.mkdir(own, mode=0o700)  # noqa: PTH102 - for every run
         for name, text in files:
-            target = path / name
+            target = Path(path, name)
             target.touch(mode=0o600)
             target.write_text(folder.resolve(text, prompt), encoding="utf-8", newline="")
         return folder
@@ -43,7 +42,7 @@ class RunFolder:
         """The value, or what it stands for: a path in this folder, the prompt."""
         match value:
             case InRun(name):
-                return str(self.path / name)
+                return f"{self.path}/{name}"
             case PromptText(before):
                 return before + prompt
             case text:

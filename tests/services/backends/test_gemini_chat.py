@@ -144,8 +144,8 @@ def test_a_model_is_started_in_advance_unless_there_are_messages() -> None:
 
 def test_gemini_finds_the_record_where_it_looks(tmp_path: Path) -> None:
     """A private folder bears the name that it has in a run's; for another the registry has one."""
-    folder = RunFolder.create(tmp_path / "run", (), "")
-    assert folder.work.name == PRIVATE
+    folder = RunFolder.create(str(tmp_path / "run"), (), "")
+    assert Path(folder.work).name == PRIVATE
     assert [name for name, _ in home_of(MODEL).files] == [f"tmp/{PRIVATE}/chats/session-kept.jsonl"]
     (registry, projects), (record, _) = home_of(replace(PLAIN, messages=BEFORE)).files
     assert registry == "projects.json"
