@@ -27,6 +27,8 @@ from app.refusals import ErrorsAsJson
 
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 RETRY_ACCEPT_S = 0.05
+TELL_EVERY_S = 1.0
+"""How often the arbiter is told that this worker lives: gunicorn's own tells it at each event, by a call that costs."""
 THREADS_END_WITHIN_S = 1.0
 LINGER_S = 2.0
 LINGER_BYTES = 64 * 1024
@@ -71,6 +73,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         self._work = threading.Lock()
         self._watching: ThreadPoolExecutor | None = None
         self._stopping = False
+        self._told_s = 0.0
+
+    def notify(self) -> None:
+        """Tell the arbiter that this worker lives."""
+        now_s = time.monotonic()
+        if now_s >= self._told_s + TELL_EVERY_S:
+            self._told_s = now_s
+            super().notify()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """The threads for most requests, when the worker begins."""

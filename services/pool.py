@@ -7,6 +7,7 @@ a process of its own: so whatever is wrong with it shows there, before it has go
 """
 
 import logging
+import math
 import os
 import queue
 import select
@@ -14,8 +15,10 @@ import shutil
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from services.deadline import Deadline
@@ -28,6 +31,9 @@ from services.warm import Order, Waiting
 
 DISMISS_GRACE_S = 0.5
 """How long one that is not needed any more may take to end by itself."""
+SETTLE_S = 0.01
+"""How long after a run the next process is started: doing it takes the processor, and the client is to have its answer
+first."""
 SPARE_BYTES = 600 * 1024 * 1024
 """Nothing waits where less memory is left: two CLIs at their peak."""
 
@@ -48,16 +54,19 @@ class Pool:
         *,
         clock: Callable[[], float] = time.monotonic,
         available: Callable[[], int | None] = available_bytes,
+        settle_s: float = SETTLE_S,
     ) -> None:
         """``available`` says how many bytes of memory are left, None where that is not known."""
         self._engine = engine
         self._bounds = bounds
         self._clock = clock
         self._available = available
+        self._settle_s = settle_s
         self._shelf: Shelf[Waiting] = Shelf(bounds)
         self._lock = threading.Lock()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._tasks: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._to_start: deque[tuple[float, Order]] = deque()  # and from when on
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -101,7 +110,8 @@ class Pool:
 
     def prepare(self, order: Order) -> None:
         """Start one like this soon, if there is room."""
-        self._do(lambda: self._start(order))
+        self._to_start.append((self._clock() + self._settle_s, order))
+        self._wake()
 
     def relieve(self) -> None:
         """A process is about to be started for a run: where memory is short, warm ones make room."""
@@ -129,16 +139,21 @@ class Pool:
         poll = select.poll()
         poll.register(self._wake_fd, select.POLLIN)
         with self._lock:
-            due_s = self._shelf.next_due_s()
+            due_s = self._shelf.next_due_s() or math.inf
             for waiting in self._shelf:
                 poll.register(waiting.started.child.pidfd, select.POLLIN)
-        poll.poll(None if due_s is None else max(0.0, due_s - self._clock()) * 1000 + 1)
+        if self._to_start:
+            due_s = min(due_s, self._to_start[0][0])
+        poll.poll(None if due_s == math.inf else max(0.0, due_s - self._clock()) * 1000 + 1)
         with suppress(BlockingIOError):
             os.eventfd_read(self._wake_fd)
 
     def tend(self) -> None:
         """Do what is due: tasks, and ending those that are dead or have waited for too long."""
         self._do_tasks()
+        while self._to_start and self._to_start[0][0] <= self._clock():
+            _, order = self._to_start.popleft()
+            _try(partial(self._start, order))
         with self._lock:
             gone = self._shelf.overdue(self._clock())
             for waiting in [one for one in self._shelf if one.started.child.exit_code is not None]:
@@ -160,7 +175,8 @@ class Pool:
         _end(gone)
         if not has_room or self._make_room():
             return
-        watched = stamp(watched_files(order.program, order.login, order.environment))
+        watched = watched_files(order.program, order.login, order.environment)
+        as_found = stamp(watched)
         folder, spawn = "", order.spawn
         if order.folders:
             folder = str(Path(order.folders) / uuid.uuid4().hex)
@@ -175,7 +191,7 @@ class Pool:
                 shutil.rmtree(folder, ignore_errors=True)
             return
         started.child.idle = True
-        waiting = Waiting(order, started, folder, watched)
+        waiting = Waiting(order, started, folder, watched, as_found)
         with self._lock:
             if not self._stopped.is_set():
                 self._shelf.put(waiting, self._clock())
@@ -216,6 +232,7 @@ class Pool:
     def _end_all(self) -> None:
         with self._lock:
             gone = self._shelf.clear()
+        self._to_start.clear()
         _end(gone)
         self._do_tasks()
 

@@ -197,7 +197,7 @@ class Child:
     def is_in_place(self) -> bool:
         """Whether the folder that it was started in is still what the folder's name leads to."""
         try:
-            return str(Path(f"/proc/{self.pid}/cwd").readlink()) == self.cwd
+            return os.readlink(f"/proc/{self.pid}/cwd") == self.cwd  # noqa: PTH115 - for every prompt
         except OSError:
             return False
 

@@ -15,6 +15,8 @@ from services.descendants import instance_id, is_alive
 RUNS_FOLDER = "runs"
 """In the home folder: a folder per worker, and in it one per run."""
 
+TEMPORARY = "tmp"
+"""The name of a run's TMPDIR."""
 SANE_SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -29,7 +31,7 @@ class RunFolder:
     @classmethod
     def create(cls, path: str, files: Iterable[tuple[str, str | PromptText]], prompt: str) -> "RunFolder":
         """Make the folder (0700) and write the files (0600) into it."""
-        folder = cls(path, f"{path}/work", f"{path}/tmp")
+        folder = cls(path, f"{path}/work", f"{path}/{TEMPORARY}")
         for own in (path, folder.work, folder.temporary):
             os.mkdir(own, mode=0o700)  # noqa: PTH102 - for every run
         for name, text in files:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from services.backends.login import LoginCheck
 
-Stamp = tuple[tuple[str, int, int, int, int] | None, ...]
-"""For each file where it leads to, device, inode, size in bytes and time of the last change in nanoseconds."""
+Stamp = tuple[tuple[int, int, int, int] | None, ...]
+"""For each file, or what it leads to: device, inode, size in bytes and time of the last change in nanoseconds."""
 
 
 def stamp(paths: Iterable[str]) -> Stamp:
@@ -15,13 +15,12 @@ def stamp(paths: Iterable[str]) -> Stamp:
     return tuple(map(_stamp, paths))
 
 
-def _stamp(path: str) -> tuple[str, int, int, int, int] | None:
+def _stamp(path: str) -> tuple[int, int, int, int] | None:
     try:
-        real = os.path.realpath(path)
-        found = os.stat(real)  # noqa: PTH116 - for every prompt
+        found = os.stat(path)  # noqa: PTH116 - for every prompt
     except OSError:
         return None
-    return real, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def watched_files(program: str, check: LoginCheck | None, environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from services.backends.login import LoginCheck
 from services.planning import Plan, Planner
 from services.process import StartedRun
 from services.run_folder import remove_leftovers
-from services.stamps import Stamp, stamp, watched_files
+from services.stamps import Stamp, stamp
 
 PLACE = "/in-advance"
 """Stands for the folder of a session that has none yet: what is started in advance brings one."""
@@ -51,11 +51,12 @@ def may_wait(plan: Plan) -> bool:
 
 @dataclass(eq=False, slots=True)
 class Waiting:
-    """A warm process.  ``folder`` is that of the session to be, "" for none."""
+    """A warm process: ``folder`` is that of the session to be, "" for none, ``stamp`` that of the ``watched`` files."""
 
     order: Order
     started: StartedRun
     folder: str
+    watched: tuple[str, ...]
     stamp: Stamp
 
     @property
@@ -72,7 +73,7 @@ class Waiting:
         """Whether it still is what would be started now: alive, the same program and login, in its own folder."""
         return (
             self.started.child.exit_code is None
-            and self.stamp == stamp(watched_files(self.order.program, self.order.login, self.order.environment))
+            and self.stamp == stamp(self.watched)
             and self.started.child.is_in_place()
         )
 

@@ -82,7 +82,11 @@ def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
 
         def make_pool(engine: Engine) -> Pool:
             world.pool = Pool(
-                engine, Bounds(total, idle_s), clock=lambda: world.now_s, available=lambda: world.left_bytes
+                engine,
+                Bounds(total, idle_s),
+                clock=lambda: world.now_s,
+                available=lambda: world.left_bytes,
+                settle_s=0.0,
             )
             return world.pool
 
