@@ -183,7 +183,7 @@ class ServerSettings:
     max_queued_runs: int = 64
     max_runs_per_key: int = 0
     queue_timeout_secs: float = 60.0
-    warm_processes: int = 0
+    warm_processes: int = 4
     warm_idle_secs: float = 600.0
     max_line_bytes: int = 64 * 1024 * 1024
     max_output_bytes: int = 256 * 1024 * 1024

@@ -10,6 +10,8 @@ from services.settings import Config, ServerSettings
 MB = 1024 * 1024
 MEMORY_PER_RUN = 300 * MB
 """What a CLI takes at its peak."""
+MEMORY_PER_WARM = 200 * MB
+"""What the largest of them takes while it waits for a prompt."""
 FEWEST_RUNS, MOST_RUNS = 2, 32
 
 
@@ -69,5 +71,5 @@ def is_local(host: str) -> bool:
 
 def default_concurrent_runs(memory_bytes: int, warm_processes: int = 0) -> int:
     """How many CLIs may run at once: half the memory, less what waits warm, but neither one nor a crowd."""
-    fitting = memory_bytes // 2 // MEMORY_PER_RUN - warm_processes
+    fitting = (memory_bytes // 2 - warm_processes * MEMORY_PER_WARM) // MEMORY_PER_RUN
     return max(FEWEST_RUNS, min(fitting, MOST_RUNS))

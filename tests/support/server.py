@@ -24,7 +24,8 @@ Entry = Literal["serve", "clinvk", "gunicorn"]
 Config = Mapping[str, Any]
 Process = subprocess.Popen[bytes] | Nursling
 
-DEFAULTS: Config = {"server": {"graceful_timeout_secs": 1, "max_concurrent_runs": 8}}
+DEFAULTS: Config = {"server": {"graceful_timeout_secs": 1, "max_concurrent_runs": 8, "warm_processes": 0}}
+"""How a test's server differs from one that people start: nothing is started behind the back of a test that counts."""
 CLIS = ("claude", "codex", "gemini")
 
 

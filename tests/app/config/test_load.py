@@ -136,9 +136,9 @@ MB = 1024 * 1024
     ("server", "memory_bytes", "runs"),
     [
         ({}, 0, 2),
-        ({}, 2000 * MB, 3),
-        ({}, 6000 * MB, 10),
-        ({"warm_processes": 4}, 6000 * MB, 6),
+        ({"warm_processes": 0}, 2000 * MB, 3),
+        ({"warm_processes": 0}, 6000 * MB, 10),
+        ({}, 6000 * MB, 7),
         ({"warm_processes": 50}, 6000 * MB, 2),
         ({}, 10**12, 32),
         ({"workers": 4}, 0, 4),
