@@ -26,7 +26,7 @@ serve: install  ## start the server with the demo backend on (HOST, PORT)
 	$(BIN)/clinvk serve --demo --host $(HOST) --port $(PORT)
 
 test: install  ## all tests that need nothing else
-	$(BIN)/python -m pytest -n 4 --dist worksteal -m 'not e2e' tests
+	$(BIN)/python -m pytest -n 6 --dist worksteal -m 'not e2e' --ignore tests/e2e tests
 
 e2e: install  ## the real CLIs against the fake model server, and other real programs
 	$(MAKE) -C tests/e2e install

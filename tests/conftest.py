@@ -1,5 +1,6 @@
 """Every test runs in a box: a home folder of its own, no keys, no real CLI, no network."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Close the box before anything is collected."""
     guard.allow_programs_in(guard.ROOT / "tests" / "e2e" / "node_modules")
     guard.install()
+
+
+def pytest_collection() -> None:
+    """Thousands of tests come into being: there is nothing to collect among them, then or later."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look from now on only at what the tests themselves make."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

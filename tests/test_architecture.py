@@ -2,15 +2,18 @@
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("app", "blueprints", "services")
-SOURCES = {
-    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
-    for room in ROOMS
-    for path in sorted((ROOT / room).rglob("*.py"))
-}
+
+
+@cache
+def sources() -> dict[str, ast.Module]:
+    paths = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in paths}
+
 
 LEAVES = {"services.chat", "services.errors", "services.events", "services.settings"}
 FORBIDDEN = {
@@ -26,7 +29,7 @@ MAY_EXEC = {"app/cli.py"}
 
 
 def imports(name: str) -> Iterator[str]:
-    return imported_by(SOURCES[name])
+    return imported_by(sources()[name])
 
 
 def imported_by(tree: ast.Module) -> Iterator[str]:
@@ -43,29 +46,29 @@ def within(module: str, packages: Iterable[str]) -> bool:
 
 
 def uses_of_os(name: str) -> Iterator[str]:
-    for node in ast.walk(SOURCES[name]):
+    for node in ast.walk(sources()[name]):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
             yield node.attr
 
 
 def test_the_whole_house_is_looked_at() -> None:
-    assert {"services/process.py", "blueprints/gate.py", "app/factory.py"} < SOURCES.keys()
+    assert {"services/process.py", "blueprints/gate.py", "app/factory.py"} < sources().keys()
 
 
 def test_imports_are_absolute() -> None:
-    assert [name for name in SOURCES for module in imports(name) if module.startswith(".")] == []
+    assert [name for name in sources() for module in imports(name) if module.startswith(".")] == []
 
 
 def test_imports_point_inwards() -> None:
     found = []
-    for name in SOURCES:
+    for name in sources():
         banned = next(banned for room, banned in FORBIDDEN.items() if name.startswith(room))
         found += [f"{name} imports {module}" for module in imports(name) if within(module, banned)]
     assert found == []
 
 
 def test_only_the_factory_knows_the_blueprints() -> None:
-    others = [name for name in SOURCES if not name.startswith("blueprints/") and name != "app/factory.py"]
+    others = [name for name in sources() if not name.startswith("blueprints/") and name != "app/factory.py"]
     assert [name for name in others for module in imports(name) if within(module, ["blueprints"])] == []
 
 
@@ -79,7 +82,7 @@ def test_leaves_import_only_leaves() -> None:
 
 def test_only_the_engine_starts_processes() -> None:
     found = []
-    for name in SOURCES.keys() - MAY_START:
+    for name in sources().keys() - MAY_START:
         found += [f"{name} imports {module}" for module in imports(name) if module.split(".")[0] in STARTERS]
         starts = [use for use in uses_of_os(name) if use.startswith(OS_STARTERS)]
         found += [f"{name} uses os.{use}" for use in starts if not (name in MAY_EXEC and use.startswith("exec"))]

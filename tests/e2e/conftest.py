@@ -1,4 +1,4 @@
-"""Real command lines against a fake model server; a test here is marked ``e2e`` unless it is marked ``offline``."""
+"""Real command lines against a fake model server; every test here is marked ``e2e``."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,8 +12,7 @@ from tests.support.server import Server, ServerFactory, merged
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    if item.get_closest_marker("offline") is None:
-        item.add_marker("e2e")
+    item.add_marker("e2e")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 else:
     anthropic, openai = Later("anthropic"), Later("openai")
 
-pytestmark = pytest.mark.offline
 
 KEY = "key-of-the-clients"
 TIMEOUT_S = 2

@@ -2,12 +2,8 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.clients import table
 from tests.e2e.clients.cells import CELLS
-
-pytestmark = pytest.mark.offline
 
 
 def test_the_page_has_every_row_and_column_and_no_empty_cell() -> None:

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.e2e import clis
 from tests.e2e.clients.roster import LITELLM_PYTHON
 from tests.e2e.fake_upstream import ModelServer
@@ -74,7 +72,6 @@ def test_llm_knows_the_model(block: Block, tmp_path: Path) -> None:
     assert name in done.stdout
 
 
-@pytest.mark.offline
 def test_the_three_that_everyone_looks_for_are_on_the_first_page() -> None:
     first = [block for block in blocks_of_page("README.md") if block.language in ("python", "javascript")]
     assert [block.language for block in first] == ["python", "python", "javascript"]

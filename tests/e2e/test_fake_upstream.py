@@ -13,8 +13,6 @@ from tests.e2e.fake_upstream import ModelServer
 from tests.support.client import Client, Exchange
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.offline
-
 PATHS = {
     "anthropic": "/v1/messages",
     "openai": "/v1/responses",

@@ -38,7 +38,6 @@ def test_nothing_outlives_a_run(
     assert cell.allows(took_s), f"{took_s:.2f} s"
 
 
-@pytest.mark.offline
 def test_the_witness_sees_who_stays(tmp_path: Path) -> None:
     shell = ["/bin/sh", "-c", "sleep 6123457; true"]
     with subprocess.Popen(shell, cwd=tmp_path, start_new_session=True) as left_behind:
@@ -55,7 +54,6 @@ def test_the_witness_sees_who_stays(tmp_path: Path) -> None:
         assert by_folder.gone_s(time.monotonic() + 20) < float("inf")
 
 
-@pytest.mark.offline
 def test_the_table_has_a_place_for_every_cell() -> None:
     text = lifetimes.table(dict.fromkeys(lifetimes.CELLS, 0.25))
 
