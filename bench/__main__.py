@@ -1,20 +1,70 @@
-"""Measure everything, print the table, keep it.  Misses do not fail: a benchmark is no test."""
+"""Measure everything, print the table, keep it.  Misses do not fail: a benchmark is no test.
 
-from bench import native, remembered, sdks, sessions
-from bench.table import keep, show
+``python -m bench [PART …] [--effort 0.2] [--keep]``: a part alone, or with fewer repetitions, is printed and not kept.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from bench import plain, real, remembered, sessions, streams, throughput
+from bench.machine import description, load_average
+from bench.table import Section, keep, show, summary
+
+Part = Callable[[float], Section | list[Section]]
+PARTS: Mapping[str, Part] = {
+    "real": real.measure,
+    "plain": plain.measure,
+    "throughput": throughput.measure,
+    "streams": streams.measure,
+    "remembered": remembered.measure,
+    "sessions": sessions.measure,
+}
 
 
 def main() -> None:
-    """Run all benchmarks."""
-    api = native.measure()
-    print(show("native API, fake CLI", api))
-    chats = sdks.measure()
-    print("\n" + show("the SDKs' routes, fake CLI", chats))
-    store = sessions.measure()
-    print("\n" + show("session store alone", store))
-    kept = remembered.measure()
-    print("\n" + show("sessions over HTTP", kept))
-    print(f"\nkept in {keep([*api, *chats, *store, *kept]).name}")
+    """Measure what is asked for."""
+    given = arguments()
+    before, began_s = load_average(), time.monotonic()
+    sections = [section for name in given.parts or PARTS for section in measured(name, given.effort)]
+    about = {
+        **description(),
+        "load_before": before,
+        "load_after": load_average(),
+        "minutes": round((time.monotonic() - began_s) / 60, 1),
+    }
+    text = table(sections, about)
+    print(text)
+    if given.keep or (not given.parts and given.effort == 1):
+        print(f"\nkept in bench/results/{keep(text, sections, about).stem}.json and .txt")
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was asked for on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, print the table, keep it.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all where none is given")
+    parser.add_argument("--effort", type=float, default=1.0, metavar="SHARE", help="of the usual repetitions")
+    parser.add_argument("--keep", action="store_true", help="keep it, though it is not the whole")
+    given = parser.parse_args(words)
+    if unknown := set(given.parts) - PARTS.keys():
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    return given
+
+
+def measured(name: str, effort: float) -> list[Section]:
+    """The sections of a part; says on stderr how it goes on."""
+    print(f"{name} …", end="", file=sys.stderr, flush=True)
+    began_s = time.monotonic()
+    result = PARTS[name](effort)
+    print(f" {time.monotonic() - began_s:.0f} s", file=sys.stderr)
+    return result if isinstance(result, list) else [result]
+
+
+def table(sections: Sequence[Section], about: Mapping[str, object]) -> str:
+    """The whole: what the machine is, the sections, and which targets were missed."""
+    machine = "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in about.items())
+    return "\n\n".join([machine, *map(show, sections), summary(sections)])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""What the server adds to a CLI of one millisecond: plain prompts, one after another, on each route.
+
+Bare is a start of the same program, with the same prompt on its stdin, to its end.  All three ways are measured in
+alternate blocks: so none is disturbed by the other, and all by whatever else the machine does.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench.build import fake_claude
+from bench.client import Connection
+from bench.harness import Server, running_server
+from bench.routes import NATIVE, ROUTES, Route, fake
+from bench.spread import median, repeats, spread_ms
+from bench.table import Figure, Section
+from bench.watching import wait_until_quiet
+
+SETTINGS: dict[str, Any] = {"max_concurrent_runs": 64, "max_queued_runs": 64, "request_timeout_secs": 600}
+BLOCKS = 20
+ROUNDS = 10
+QUIET_S = 0.01
+"""So long after its start a fake CLI has been asked its opening question and has answered it."""
+ADDED_MS = 3.0
+NOTES = (
+    "added: p50 less p50 of bare. warm: before each prompt the next process is waited for, until it is quiet.",
+    "found waiting: how many of the prompts found a process that had been started in advance.",
+)
+
+
+def measure(effort: float) -> Section:
+    """The grid of all routes and ways."""
+    warm_settings = SETTINGS | {"warm_processes": 4, "metrics_enabled": True}
+    with running_server(SETTINGS | {"metrics_enabled": True}) as cold, running_server(warm_settings) as warm:
+        figures = [figure for route in ROUTES for figure in of_route(route, cold, warm, repeats(BLOCKS, effort))]
+    return Section("Plain prompts, CLI of 1 ms, 1 connection", figures, NOTES)
+
+
+def of_route(route: Route, cold: Server, warm: Server, blocks: int) -> list[Figure]:
+    """The rows of one route."""
+    took: dict[str, list[float]] = {"bare": [], "cold": [], "warm": []}
+    with Connection(cold.port) as to_cold, Connection(warm.port) as to_warm:
+
+        def ask(connection: Connection) -> Callable[[], object]:
+            return lambda: connection.post(route.path, route.body(fake()))
+
+        ask(to_cold)(), ask(to_warm)()
+        waiting = len(wait_until_quiet(warm, None, 0.2).trees)
+        found_before = warm.warm_runs()
+        for _ in range(blocks):
+            took["bare"] += [timed(bare_run) for _ in range(ROUNDS)]
+            took["cold"] += [timed(ask(to_cold)) for _ in range(ROUNDS)]
+            for _ in range(ROUNDS):
+                wait_until_quiet(warm, waiting, QUIET_S, every_s=0.002)
+                took["warm"].append(timed(ask(to_warm)))
+        found = warm.warm_runs() - found_before
+    bare = rows(route, "bare", took["bare"], None) if route is NATIVE else []
+    bare_ms = median(took["bare"]) * 1e3
+    share = Figure("found waiting", found / len(took["warm"]) * 100, "%", row=f"{route.name}, warm")
+    return [
+        *bare,
+        *rows(route, "cold", took["cold"], bare_ms),
+        *rows(route, "warm", took["warm"], bare_ms),
+        share,
+    ]
+
+
+def rows(route: Route, way: str, took_s: list[float], bare_ms: float | None) -> list[Figure]:
+    """One row; without ``bare_ms`` that of the bare CLI, which is on no route."""
+    if bare_ms is None:
+        return spread_ms(way, took_s)
+    row = f"{route.name}, {way}"
+    added_ms = median(took_s) * 1e3 - bare_ms
+    return [*spread_ms(row, took_s), Figure("added", added_ms, "ms", at_most=ADDED_MS, row=row)]
+
+
+def bare_run() -> None:
+    """The fake CLI from its start to its end, when nobody stands between."""
+    line = json.dumps({"type": "user", "message": {"role": "user", "content": fake().text}}).encode() + b"\n"
+    subprocess.run([str(fake_claude()), "-p"], input=line, capture_output=True, check=True)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that something takes."""
+    began_s = time.perf_counter()
+    work()
+    return time.perf_counter() - began_s
