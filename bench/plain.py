@@ -23,6 +23,7 @@ BLOCKS = 20
 ROUNDS = 10
 QUIET_S = 0.01
 """So long after its start a fake CLI has been asked its opening question and has answered it."""
+EVERY_S = 0.002
 ADDED_MS = 3.0
 NOTES = (
     "added: p50 less p50 of bare. warm: before each prompt the next process is waited for, until it is quiet.",
@@ -32,8 +33,7 @@ NOTES = (
 
 def measure(effort: float) -> Section:
     """The grid of all routes and ways."""
-    warm_settings = SETTINGS | {"warm_processes": 4, "metrics_enabled": True}
-    with running_server(SETTINGS | {"metrics_enabled": True}) as cold, running_server(warm_settings) as warm:
+    with running_server(SETTINGS) as cold, running_server(SETTINGS | {"warm_processes": 4}) as warm:
         figures = [figure for route in ROUTES for figure in of_route(route, cold, warm, repeats(BLOCKS, effort))]
     return Section("Plain prompts, CLI of 1 ms, 1 connection", figures, NOTES)
 
@@ -48,14 +48,13 @@ def of_route(route: Route, cold: Server, warm: Server, blocks: int) -> list[Figu
 
         ask(to_cold)(), ask(to_warm)()
         waiting = len(wait_until_quiet(warm, None, 0.2).trees)
-        found_before = warm.warm_runs()
+        found = 0
         for _ in range(blocks):
             took["bare"] += [timed(bare_run) for _ in range(ROUNDS)]
             took["cold"] += [timed(ask(to_cold)) for _ in range(ROUNDS)]
-            for _ in range(ROUNDS):
-                wait_until_quiet(warm, waiting, QUIET_S, every_s=0.002)
-                took["warm"].append(timed(ask(to_warm)))
-        found = warm.warm_runs() - found_before
+            its_took, its_found = timed_warm(ask(to_warm), warm, waiting)
+            took["warm"] += its_took
+            found += its_found
     bare = rows(route, "bare", took["bare"], None) if route is NATIVE else []
     bare_ms = median(took["bare"]) * 1e3
     share = Figure("found waiting", found / len(took["warm"]) * 100, "%", row=f"{route.name}, warm")
@@ -65,6 +64,18 @@ def of_route(route: Route, cold: Server, warm: Server, blocks: int) -> list[Figu
         *rows(route, "warm", took["warm"], bare_ms),
         share,
     ]
+
+
+def timed_warm(work: Callable[[], object], server: Server, waiting: int) -> tuple[list[float], int]:
+    """Seconds of prompts, each asked when so many processes wait; and how many took one of these."""
+    took, found = [], 0
+    before = wait_until_quiet(server, waiting, QUIET_S, every_s=EVERY_S)
+    for _ in range(ROUNDS):
+        took.append(timed(work))
+        after = wait_until_quiet(server, waiting, QUIET_S, every_s=EVERY_S)
+        found += not before.trees.keys() <= after.trees.keys()
+        before = after
+    return took, found
 
 
 def rows(route: Route, way: str, took_s: list[float], bare_ms: float | None) -> list[Figure]:

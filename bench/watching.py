@@ -62,10 +62,10 @@ def parse_stat(line: str) -> Stat:
 
 def all_stats() -> Iterator[Stat]:
     """Every process that there is."""
-    for name in os.listdir("/proc"):
-        if name.isdigit():
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
             with suppress(OSError):
-                yield parse_stat(Path(f"/proc/{name}/stat").read_text())
+                yield parse_stat((place / "stat").read_text())
 
 
 def tree_of(pid: int, children: Mapping[int, list[Stat]]) -> list[Stat]:
