@@ -23,19 +23,32 @@ from bench.upstream import AT_ONCE, PACED, model_server
 from bench.watching import memory_of_clis, wait_until_quiet
 from tests.e2e import clis
 
-ROUNDS = {"claude": (5, 3), "codex": (7, 3), "gemini": (5, 3)}
+ROUNDS = {"claude": (5, 3), "codex": (7, 5), "gemini": (5, 3)}
 """How often each is measured, when the model answers at once and when it is paced."""
+AT_LEAST_ROUNDS = 2
+LIMIT_S = {"claude": 55.0, "codex": 25.0, "gemini": 75.0}
+"""On a machine that is slow or busy no further round is begun after so long."""
+VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "claude": {},
+    "codex": {},
+    "gemini": {"bare, one process": {"GEMINI_CLI_NO_RELAUNCH": "true"}},
+}
+"""The bare CLI in other circumstances: no measure of ours, but it tells where a difference comes from."""
 WARM_AT_MOST = {"claude": 0.25, "codex": 0.5, "gemini": 0.1}
 COLD_AT_MOST = 1.1
 PACES = {"the model answers at once": AT_ONCE, "20 deltas, 20 ms before each": PACED}
 QUIET_S = {"cold": 0.1, "warm": 0.3}
 NOTES = (
-    "First text and total are medians, from before the start or the request; ÷ is by the median of bare.",
+    "First text and total are medians, from before the start or the request to the text or the end of the output.",
+    "÷ bare: of the medians of the first text. Found waiting: prompts that found a process started in advance.",
     "CPU: of the server and of the CLI from its start to its end, also where it was started in advance.",
     "Memory (PSS) is that of the CLI's tree at its first text; waiting: of one that was started in advance.",
 )
 NOTES_OF = {
-    "codex": ("Bare is `codex exec --json`, which prints its answer in one piece: its first text is its last.",)
+    "codex": ("Bare is `codex exec --json`, which prints its answer in one piece: its first text is its last.",),
+    "gemini": (
+        "Bare starts itself a second time, as for its users; the server spares it that, as `one process` does.",
+    ),
 }
 
 
@@ -70,7 +83,8 @@ def measure(effort: float) -> list[Section]:
         note = f"not measured, for want of {', '.join(lacking)}: `make -C tests/e2e clis` installs them"
         return [Section("Real CLIs", [], (note,))]
     with model_server() as url:
-        return [section for name in clis.NAMES for section in of_cli(name, url, effort)]
+        sections = [section for name in clis.NAMES for section in of_cli(name, url, effort)]
+    return [Section("Real CLIs, model server on the same cores", [], NOTES), *sections]
 
 
 def of_cli(name: str, url: str, effort: float) -> list[Section]:
@@ -89,7 +103,7 @@ def of_cli(name: str, url: str, effort: float) -> list[Section]:
             Section(
                 f"{name}, {pace}",
                 figures_of(name, *take_turns(name, words, ways, clean, repeats(rounds, effort))),
-                NOTES + NOTES_OF.get(name, ()),
+                NOTES_OF.get(name, ()),
             )
             for (pace, words), rounds in zip(PACES.items(), ROUNDS[name], strict=True)
         ]
@@ -122,16 +136,21 @@ def warm_up(name: str, server: Server) -> int:
 
 def take_turns(
     name: str, words: str, ways: Sequence[Way], clean: Mapping[str, str], rounds: int
-) -> tuple[list[Answered], dict[str, Taken]]:
-    """Answers of the bare CLI, and what was measured of each way, by its row.
+) -> tuple[dict[str, list[Answered]], dict[str, Taken]]:
+    """Answers of the bare CLI and of its variants, and what was measured of each way, by its row.
 
     Memory is looked at while the model paces its answer, when that holds up nobody.
     """
     with_memory = words == PACED
-    bare: list[Answered] = []
+    circumstances: Mapping[str, Mapping[str, str]] = {"bare": {}, **VARIANTS[name]}
+    bare: dict[str, list[Answered]] = {row: [] for row in circumstances}
     taken = {way.row: Taken() for way in ways}
-    for _ in range(rounds):
-        bare.append(run_bare(name, words, clean, with_memory=with_memory))
+    until_s = time.monotonic() + LIMIT_S[name]
+    for number in range(rounds):
+        if number >= AT_LEAST_ROUNDS and time.monotonic() > until_s:
+            break
+        for row, more in circumstances.items():
+            bare[row].append(run_bare(name, words, {**clean, **more}, with_memory=with_memory))
         for way in ways:
             served(name, words, way, taken[way.row], with_memory=with_memory)
     return bare, taken
@@ -169,10 +188,10 @@ def ask(
     return Answered(first_s - began_s, time.perf_counter() - began_s, 0.0), memory
 
 
-def figures_of(name: str, bare: Sequence[Answered], taken: Mapping[str, Taken]) -> list[Figure]:
+def figures_of(name: str, bare: Mapping[str, Sequence[Answered]], taken: Mapping[str, Taken]) -> list[Figure]:
     """The grid: bare, then each way."""
-    first_s = median([answer.first_s for answer in bare])
-    figures = row_of("bare", bare)
+    first_s = median([answer.first_s for answer in bare["bare"]])
+    figures = [figure for row, answers in bare.items() for figure in row_of(row, answers)]
     for row, its in taken.items():
         warm = row.startswith("warm")
         at_most = WARM_AT_MOST[name] if warm else COLD_AT_MOST
@@ -189,6 +208,7 @@ def row_of(row: str, answers: Sequence[Answered]) -> list[Figure]:
     """What every row has."""
     first_s = [answer.first_s for answer in answers]
     figures = [
+        Figure("runs", len(answers), "", row=row),
         Figure("first text", median(first_s) * 1e3, "ms", row=row),
         Figure("slowest", max(first_s) * 1e3, "ms", row=row),
         Figure("total", median([answer.total_s for answer in answers]) * 1e3, "ms", row=row),

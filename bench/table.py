@@ -44,8 +44,8 @@ class Figure:
 
     @property
     def shown(self) -> str:
-        """The value with three digits, or four where there are more before the point."""
-        if self.value >= 100:
+        """The value with three digits, more where there are more before the point, none behind it for a count."""
+        if self.value >= 100 or isinstance(self.value, int):
             return f"{self.value:,.0f}"
         return f"{self.value:.1f}" if self.value >= 10 else f"{self.value:.2f}"
 
@@ -101,10 +101,9 @@ def summary(sections: Sequence[Section]) -> str:
     """How many targets were met, and each that was not."""
     targets = [(section.title, figure) for section in sections for figure in section.figures if figure.target]
     missed = [
-        f"MISSED  {title}: {GAP.join(filter(None, (figure.row, figure.name)))} {figure.shown} {figure.unit} "
-        f"({figure.target})"
-        for title, figure in targets
-        if not figure.met
+        f"MISSED  {title}: {' '.join(filter(None, (f.row and f'{f.row},', f.name, f.shown, f.unit)))} ({f.target})"
+        for title, f in targets
+        if not f.met
     ]
     return "\n".join([f"{len(targets) - len(missed)} of {len(targets)} targets met", *missed])
 

@@ -1,4 +1,4 @@
-"""Plain prompts a second, on many connections, and what the workers take of memory when all is over.
+"""Plain prompts a second, on many connections.
 
 The client is a program in C (load.c) on the same cores; what it takes of them stands beside.
 """
@@ -7,9 +7,8 @@ from bench.harness import Server, running_server
 from bench.load import Load, load, load_row
 from bench.plain import SETTINGS
 from bench.routes import NATIVE, PROMPT, fake
-from bench.spread import median, repeats
+from bench.spread import repeats
 from bench.table import Figure, Section
-from bench.watching import pss_mb, wait_until_quiet
 
 CONNECTIONS = (1, 16, 64)
 WORKERS = (1, 2)
@@ -17,7 +16,6 @@ AT_LEAST = {(2, 16): 1000.0}
 """The target for workers and connections."""
 ROUNDS = 3
 SECONDS = 2.0
-WORKER_MB = 80.0
 NOTES = (
     "cold: a process is started for each prompt. warm: 16 are started in advance, and again those that were used,",
     "which takes the same cores: under full load that saves nothing.",
@@ -25,19 +23,14 @@ NOTES = (
 )
 
 
-def measure(effort: float) -> list[Section]:
-    """Rates with one worker and with two, and their memory."""
+def measure(effort: float) -> Section:
+    """Rates with one worker and with two."""
     loads: list[Figure] = []
-    memory: list[Figure] = []
     for workers in WORKERS:
         settings = SETTINGS | {"workers": workers}
         with running_server(settings) as cold, running_server(settings | {"warm_processes": 16}) as warm:
             loads += rates(cold, warm, workers, repeats(ROUNDS, effort))
-            memory += idle_memory(cold, workers)
-    return [
-        Section("Plain prompts a second, CLI of 1 ms, native route", loads, NOTES),
-        Section("Memory of an idle server, after these prompts", memory, ("PSS: what is shared is divided.",)),
-    ]
+    return Section("Plain prompts a second, CLI of 1 ms, native route", loads, NOTES)
 
 
 def rates(cold: Server, warm: Server, workers: int, rounds: int) -> list[Figure]:
@@ -56,14 +49,3 @@ def rates(cold: Server, warm: Server, workers: int, rounds: int) -> list[Figure]
         target = AT_LEAST.get((workers, connections)) if way == "cold" else None
         rows += load_row(name, loads, target)
     return rows
-
-
-def idle_memory(server: Server, workers: int) -> list[Figure]:
-    """A worker alone, and its share of the whole server; one that has served prompts, and serves none now."""
-    wait_until_quiet(server, 0, 0.2)
-    row = f"{workers} worker{'s' * (workers > 1)}"
-    alone_mb = median([pss_mb([worker.pid]) for worker in server.workers()])
-    return [
-        Figure("a worker alone", alone_mb, "MB", at_most=WORKER_MB, row=row),
-        Figure("(arbiter + workers) ÷ workers", server.memory_mb() / workers, "MB", at_most=WORKER_MB, row=row),
-    ]
