@@ -38,6 +38,8 @@ WARM_AT_MOST = {"claude": 0.25, "codex": 0.5, "gemini": 0.1}
 COLD_AT_MOST = 1.1
 PACES = {"the model answers at once": AT_ONCE, "20 deltas, 20 ms before each": PACED}
 QUIET_S = {"cold": 0.1, "warm": 0.3}
+"""After so long without any processor time a CLI has started, or has ended."""
+STILL_QUIET_S = 0.05
 NOTES = (
     "First text and total are medians, from before the start or the request to the text or the end of the output.",
     "÷ bare: of the medians of the first text. Found waiting: prompts that found a process started in advance.",
@@ -158,12 +160,12 @@ def take_turns(
 
 def served(name: str, words: str, way: Way, taken: Taken, *, with_memory: bool) -> None:
     """Ask once, when all is quiet, and add what was measured."""
-    before = wait_until_quiet(way.server, way.waiting, QUIET_S[way.kind])
+    before = wait_until_quiet(way.server, way.waiting, STILL_QUIET_S)
     found_before = way.server.warm_runs()
     if with_memory:
         taken.waiting_mb += memory_of_clis(way.server).values()
     answer, memory = ask(name, words, way.server, way.route, with_memory=with_memory)
-    after = wait_until_quiet(way.server, way.waiting, QUIET_S["cold"])
+    after = wait_until_quiet(way.server, way.waiting, QUIET_S[way.kind])  # what comes next must not be disturbed
     memory_mb = sum(mb for pid, mb in memory.items() if pid not in after.trees)
     cpu_s = after.server_cpu_s - before.server_cpu_s
     taken.answers.append(replace(answer, cpu_s=cpu_s, memory_mb=memory_mb))

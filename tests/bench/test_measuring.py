@@ -45,7 +45,7 @@ def test_what_the_load_client_prints_is_read() -> None:
 
 
 def test_one_answer_that_is_not_good_spoils_a_load() -> None:
-    with pytest.raises(RuntimeError, match="^1 answers were not good, the first: overloaded$"):
+    with pytest.raises(RuntimeError, match=r"^1 answers were not good, the first: overloaded$"):
         parsed("2000000\n50000\n1\n1000\n", "overloaded")
 
 
