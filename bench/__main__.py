@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 
 from bench import idle, plain, real, remembered, sessions, streams, throughput
-from bench.machine import description, load_average
+from bench.machine import description, load_average, warning
 from bench.table import Section, keep, show, summary
 
 Part = Callable[[float], Section | list[Section]]
@@ -31,14 +31,16 @@ def main() -> None:
     given = arguments()
     before, began_s = load_average(), time.monotonic()
     failed: list[str] = []
-    sections = [section for name in given.parts or PARTS for section in measured(name, given.effort, failed)]
+    sections = [
+        section for name in given.parts or PARTS for section in measured(name, PARTS[name], given.effort, failed)
+    ]
     about = {
         **description(),
         "load_before": before,
         "load_after": load_average(),
         "minutes": round((time.monotonic() - began_s) / 60, 1),
     }
-    text = table(sections, about)
+    text = table(sections, about, warning(before))
     print(text)
     if given.keep or (not given.parts and given.effort == 1):
         print(f"\nkept in bench/results/{keep(text, sections, about).stem}.json and .txt")
@@ -57,12 +59,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     return given
 
 
-def measured(name: str, effort: float, failed: list[str]) -> list[Section]:
+def measured(name: str, part: Part, effort: float, failed: list[str]) -> list[Section]:
     """The sections of a part; says on stderr how it goes on.  The name of one that fails is put into ``failed``."""
     print(f"{name} …", end="", file=sys.stderr, flush=True)
     began_s = time.monotonic()
     try:
-        result = PARTS[name](effort)
+        result = part(effort)
     except Exception as error:  # the other parts take minutes, and are as good without this one
         traceback.print_exc()
         failed.append(name)
@@ -71,10 +73,10 @@ def measured(name: str, effort: float, failed: list[str]) -> list[Section]:
     return result if isinstance(result, list) else [result]
 
 
-def table(sections: Sequence[Section], about: Mapping[str, object]) -> str:
+def table(sections: Sequence[Section], about: Mapping[str, object], busy: str = "") -> str:
     """The whole: what the machine is, the sections, and which targets were missed."""
     machine = "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in about.items())
-    return "\n\n".join([machine, *map(show, sections), summary(sections)])
+    return "\n\n".join(filter(None, [machine, busy, *map(show, sections), summary(sections)]))
 
 
 if __name__ == "__main__":

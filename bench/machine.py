@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,13 @@ def description() -> dict[str, object]:
         "kernel": platform.release(),
         "python": platform.python_version(),
     }
+
+
+def warning(load_before: Sequence[float]) -> str:
+    """What a reader must know of a machine that had other things to do before the start; "" where it had not."""
+    if load_before[0] <= 1:
+        return ""
+    return "BUSY: something else was at work before the start. Times are too long, rates too low; measure again."
 
 
 def load_average() -> list[float]:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench.__main__ import PARTS, arguments
+from bench.__main__ import PARTS, arguments, measured, table
 from bench.client import wait_for_mark
 from bench.load import Load, load_row, parsed
+from bench.machine import warning
 from bench.routes import ANTHROPIC, NATIVE, OPENAI, ROUTES, Question
 from bench.spread import median, percentile, repeats
+from bench.table import Section
 from bench.watching import Moment, Stat, parse_stat, tree_of
 
 
@@ -119,3 +121,19 @@ def test_parts_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
         arguments(["nothing"])
     assert "no such part: nothing" in capsys.readouterr().err
     assert {"real", "plain"} < PARTS.keys()
+
+
+@pytest.mark.parametrize(("load", "busy"), [([1.0, 4.0, 4.0], False), ([1.2, 0.1, 0.1], True)])
+def test_a_busy_machine_is_told_of_in_the_table(load: Sequence[float], busy: bool) -> None:
+    assert ("BUSY" in table([], {"cores": 2}, warning(load))) is busy
+
+
+def test_a_part_that_fails_does_not_take_the_others_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(effort: float) -> Section:
+        raise RuntimeError(f"no figures with {effort}")
+
+    failed: list[str] = []
+    (section,) = measured("plain", fails, 0.5, failed)
+    assert (section.figures, section.notes) == ([], ("could not be measured: no figures with 0.5",))
+    assert failed == ["plain"]
+    assert "RuntimeError" in capsys.readouterr().err
