@@ -26,7 +26,8 @@ QUIET_S = 0.01
 EVERY_S = 0.002
 ADDED_MS = 3.0
 NOTES = (
-    "added: p50 less p50 of bare. warm: before each prompt the next process is waited for, until it is quiet.",
+    "added: p50 less p50 of bare. Bare and cold follow one another at once. Before each warm prompt the next process",
+    "is waited for, until it is quiet: after that pause, of some 20 ms, the cores have to wake up first.",
     "found waiting: how many of the prompts found a process that had been started in advance.",
 )
 
