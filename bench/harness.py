@@ -1,9 +1,8 @@
-"""A server to measure, a client that costs little, and the fake CLI."""
+"""Servers to measure."""
 
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,75 +17,106 @@ from typing import Any
 import psutil
 import yaml
 
-HERE = Path(__file__).parent
-BUILD = HERE / ".build"
-RECEIVE_BYTES = 1 << 20
+from bench.build import fake_claude
+from bench.client import Connection
 
-
-def build_fake_cli() -> Path:
-    """The folder with the fake ``claude``, compiled when its source is newer."""
-    program, source = BUILD / "claude", HERE / "fake_claude.c"
-    BUILD.mkdir(exist_ok=True)
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-        subprocess.run(["cc", "-O2", "-Wall", "-o", str(program), str(source)], check=True)
-    return BUILD
+START_S = 30.0
+HITS = re.compile(rb"^clinvk_warm_runs_total\{.*\} ([\d.]+)$", re.MULTILINE)
 
 
 @dataclass(slots=True)
 class Server:
-    """A running server."""
+    """A running server: ``process`` is the arbiter, with its workers as children, and the CLIs as theirs."""
 
     port: int
     process: psutil.Process
 
+    def workers(self) -> list[psutil.Process]:
+        """The processes that serve: forked from the arbiter, they have its command line."""
+        command = self.process.cmdline()
+        return [child for child in self.process.children() if child.cmdline() == command]
+
     def own(self) -> list[psutil.Process]:
         """The arbiter and its workers, without the CLIs."""
-        return [self.process, *(p for p in self.process.children() if "claude" not in p.name())]
+        return [self.process, *self.workers()]
 
-    def memory_mib(self) -> float:
+    def memory_mb(self) -> float:
         """Proportional memory of the arbiter and its workers together."""
-        return sum(process.memory_full_info().pss for process in self.own()) / 2**20
+        return sum(process.memory_full_info().pss for process in self.own()) / 1e6
 
-    def peak_mib(self) -> float:
-        """The highest resident memory that any worker has had (VmHWM)."""
+    def peak_mb(self) -> float:
+        """The highest resident memory that any of them has had (VmHWM)."""
         peaks = []
         for process in self.own():
             status = Path(f"/proc/{process.pid}/status").read_text()
             found = re.search(r"VmHWM:\s+(\d+) kB", status)
-            peaks.append(int(found[1]) / 1024 if found else 0.0)
+            peaks.append(int(found[1]) * 1024 / 1e6 if found else 0.0)
         return max(peaks)
+
+    def warm_runs(self) -> int:
+        """How many runs have found a process that was started in advance.  Needs ``metrics_enabled``."""
+        with Connection(self.port) as connection:
+            return int(sum(float(count) for count in HITS.findall(connection.get("/metrics"))))
+
+    def wait_for_versions(self, backend: str) -> None:
+        """Wait until the server has asked this CLI for its version, which it does in its own time, once."""
+        give_up_s = time.monotonic() + START_S
+        with Connection(self.port) as connection:
+            while time.monotonic() < give_up_s:
+                backends = json.loads(connection.get("/api/v1/backends"))["backends"]
+                if any(entry["name"] == backend and entry["version"] for entry in backends):
+                    return
+                time.sleep(0.05)
+        raise TimeoutError(f"no version of {backend}")
 
 
 @contextmanager
-def running_server(server: Mapping[str, Any], prepare: Callable[[Path], None] = lambda _: None) -> Iterator[Server]:
-    """A server on a free port with these settings, whose only CLI is the fake one; ``prepare`` gets its home folder."""
-    with tempfile.TemporaryDirectory(prefix="clinvk-bench-") as name, socket.socket() as probe:
-        folder = Path(name)
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        config = folder / "config.yaml"
-        config.write_text(yaml.safe_dump({"server": {"host": "127.0.0.1", "port": port, **server}}))
-        (folder / ".clinvk").mkdir(mode=0o700)
-        prepare(folder / ".clinvk")
-        with (folder / "log").open("wb") as log:
+def running_server(
+    server: Mapping[str, Any],
+    prepare: Callable[[Path], None] = lambda _: None,
+    *,
+    backends: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    path: str = "",
+) -> Iterator[Server]:
+    """A server on a free port with these settings, in a home folder of its own that ``prepare`` gets.
+
+    Its only CLI is the fake one, unless ``path`` leads to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="clinvk-bench-") as name:
+        home = Path(name)
+        port = free_port()
+        config = home / "config.yaml"
+        whole = {"server": {"host": "127.0.0.1", "port": port, **server}, "backends": dict(backends or {})}
+        config.write_text(yaml.safe_dump(whole))
+        (home / ".clinvk").mkdir(mode=0o700)
+        prepare(home)
+        search = path or f"{fake_claude().parent}{os.pathsep}{os.defpath}"
+        with (home / "log").open("wb") as log:
             process = subprocess.Popen(
                 [str(Path(sys.executable).with_name("clinvk")), "serve", "--config", str(config)],
-                env={"PATH": f"{build_fake_cli()}{os.pathsep}{os.defpath}", "HOME": name, "LANG": "C.UTF-8"},
+                env={"PATH": search, "HOME": name, "LANG": "C.UTF-8", **(environment or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
         try:
-            wait_until_healthy(port, process, folder / "log")
+            wait_until_healthy(port, process, home / "log")
             yield Server(port, psutil.Process(process.pid))
         finally:
             process.terminate()
             process.wait(60)
 
 
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def wait_until_healthy(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait for the first answer of ``/health``; SystemExit with the log when there is none."""
-    give_up_s = time.monotonic() + 20
+    give_up_s = time.monotonic() + START_S
     while time.monotonic() < give_up_s and process.poll() is None:
         try:
             with Connection(port) as connection:
@@ -95,74 +125,3 @@ def wait_until_healthy(port: int, process: subprocess.Popen[bytes], log: Path) -
         except OSError:
             time.sleep(0.05)
     raise SystemExit(f"the server did not start:\n{log.read_text()}")
-
-
-class Connection:
-    """A kept-alive HTTP/1.1 connection that reads answers of a known length, or streams piece by piece."""
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def get(self, path: str) -> bytes:
-        """The body of a GET."""
-        self._socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        return self._read_whole()
-
-    def send(self, path: str, body: Mapping[str, Any]) -> None:
-        """Send a POST and do not read yet."""
-        data = json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        self._socket.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
-
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The answer to a POST.  Raises RuntimeError when it is no success."""
-        self.send(path, body)
-        answer = json.loads(self._read_whole())
-        if answer.get("exit_code", 0) != 0 or "error" in answer:
-            raise RuntimeError(answer)
-        return answer
-
-    def pieces(self) -> Iterator[bytes]:
-        """What comes, as it comes, until the last chunk of a stream."""
-        tail = b""
-        while not tail.endswith(b"\r\n0\r\n\r\n"):
-            data = self._socket.recv(RECEIVE_BYTES)
-            if not data:
-                raise ConnectionError("the stream broke off")
-            tail = (tail + data)[-7:]
-            yield data
-
-    def _read_whole(self) -> bytes:
-        data = b""
-        while b"\r\n\r\n" not in data:
-            piece = self._socket.recv(65536)
-            if not piece:
-                raise ConnectionError("no answer")
-            data += piece
-        head, _, body = data.partition(b"\r\n\r\n")
-        found = re.search(rb"(?i)content-length: (\d+)", head)
-        length = int(found[1]) if found else 0
-        while len(body) < length:
-            body += self._socket.recv(65536)
-        return body
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._socket.close()
-
-    def __enter__(self) -> "Connection":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def bare_start_s(prompt: str) -> float:
-    """How long the fake CLI takes from its start to its end when nobody stands between."""
-    line = json.dumps({"type": "user", "message": {"role": "user", "content": prompt}}).encode() + b"\n"
-    program = shutil.which("claude", path=str(build_fake_cli()))
-    assert program is not None
-    began_s = time.perf_counter()
-    subprocess.run([program, "-p"], input=line, capture_output=True, check=True)
-    return time.perf_counter() - began_s

@@ -1,79 +1,89 @@
-"""Sessions over HTTP: what remembering costs a prompt, with no sessions and with many, and what lists cost."""
+"""Sessions over HTTP: prompts that are remembered, with none, some and many sessions there, and what lists cost."""
 
-import statistics
-import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 
-from bench.harness import Connection, Server, running_server
-from bench.native import PROMPT, SETTINGS, prompt
-from bench.sessions import MANY, sessions
-from bench.table import Figure
-from services.sessions.store import SessionStore
-from services.store_access import DATABASE
+from bench.client import Connection
+from bench.filled import MANY, fill
+from bench.harness import Server, running_server
+from bench.load import Load, load, load_row
+from bench.plain import SETTINGS, timed
+from bench.routes import NATIVE, PROMPT, fake
+from bench.spread import median, repeats
+from bench.table import Figure, Section
 
+NUMBERS = (0, 10_000, MANY)
+CONNECTIONS = 16
+ROUNDS = 5
+SECONDS = 2.0
 PAGES = ("", "backend=gemini", "status=error", "backend=codex&status=error", "backend=claude&offset=10000")
+NOTES = (
+    f"Each prompt begins a session; {CONNECTIONS} connections, 1 worker; rounds alternate among the three servers.",
+    "Ratio: the median, over the rounds, of the rates of one round.",
+)
 
 
-def measure() -> list[Figure]:
-    """All figures, first with an empty database, then with a full one."""
-    with running_server(SETTINGS) as server:
-        at_0_ms, added_ms = added_by_a_session(server)
-        health = cost_of_health(server)
-    with running_server(SETTINGS, fill) as server:
-        at_many_ms, _ = added_by_a_session(server)
-        return [
-            Figure("added to a prompt by a session, median", added_ms, "ms", at_most=3.0),
-            Figure(f"a prompt with a session, at {MANY:,} : at 0", at_many_ms / at_0_ms, "", at_most=1.1),
-            slowest_page(server),
-            health,
-        ]
-
-
-def fill(home: Path) -> None:
-    """Put many sessions into the database."""
-    with SessionStore.open(home / DATABASE) as store:
-        store.adopt(sessions(MANY))
-
-
-def added_by_a_session(server: Server, rounds: int = 300) -> tuple[float, float]:
-    """Milliseconds of a prompt that is recorded, and how many more those are than of one that is not."""
-    took: dict[bool, list[float]] = {True: [], False: []}
-    with Connection(server.port) as connection:
-        for _ in range(rounds):
-            for ephemeral, times in took.items():
-                request = prompt("") | {"ephemeral": ephemeral}
-                times.append(timed(lambda request=request: connection.post(PROMPT, request)))  # type: ignore[misc]
-    ephemeral_ms, recorded_ms = (statistics.median(took[ephemeral]) * 1e3 for ephemeral in (True, False))
-    return recorded_ms, recorded_ms - ephemeral_ms
-
-
-def slowest_page(server: Server, rounds: int = 30) -> Figure:
-    """The slowest of several pages of 100, by the median."""
-    medians: Mapping[str, float] = {}
-    with Connection(server.port) as connection:
-        medians = {
-            query: statistics.median(
-                timed(lambda query=query: connection.get(f"/api/v1/sessions?{query}"))  # type: ignore[misc]
-                for _ in range(rounds)
-            )
-            for query in PAGES
+def measure(effort: float) -> Section:
+    """All figures, of three servers side by side."""
+    with ExitStack() as stack:
+        servers = {
+            number: stack.enter_context(running_server(SETTINGS, partial(fill, number=number))) for number in NUMBERS
         }
-    return Figure(f"page of 100 at {MANY:,}, slowest filter, median", max(medians.values()) * 1e3, "ms", at_most=15.0)
+        figures = [
+            *rates(servers, repeats(ROUNDS, effort)),
+            *added_by_a_session(servers[0], servers[MANY], repeats(200, effort, 5)),
+            slowest_page(servers[MANY], repeats(20, effort, 2)),
+            cost_of_health(servers[0], repeats(300, effort, 5)),
+        ]
+    return Section("Sessions over HTTP, CLI of 1 ms", figures, NOTES)
 
 
-def cost_of_health(server: Server, rounds: int = 300) -> Figure:
+def rates(servers: Mapping[int, Server], rounds: int) -> list[Figure]:
+    """Prompts a second that begin a session, at each number of sessions, and the ratio."""
+    body = {**NATIVE.body(fake()), "ephemeral": False}
+    took: dict[int, list[Load]] = {number: [] for number in servers}
+    for server in servers.values():
+        load(server.port, PROMPT, body, CONNECTIONS, 0.5)
+    for _ in range(rounds):
+        for number, server in servers.items():
+            took[number].append(load(server.port, PROMPT, body, CONNECTIONS, SECONDS))
+    rows = [figure for number, loads in took.items() for figure in load_row(f"{number:,} sessions", loads)]
+    ratio = median([many.rate / none.rate for many, none in zip(took[MANY], took[0], strict=True)])
+    return [*rows, Figure("÷ at 0", ratio, "", at_least=0.9, row=f"{MANY:,} sessions")]
+
+
+def added_by_a_session(empty: Server, full: Server, rounds: int) -> list[Figure]:
+    """What a prompt that begins a session takes more than one that does not, one after another; and how many matter."""
+    took: dict[tuple[int, bool], list[float]] = {}
+    with Connection(empty.port) as to_empty, Connection(full.port) as to_full:
+        for _ in range(rounds):
+            for number, connection in ((0, to_empty), (MANY, to_full)):
+                for ephemeral in (True, False):
+                    body = {**NATIVE.body(fake()), "ephemeral": ephemeral}
+                    took_s = timed(partial(connection.post, PROMPT, body))
+                    took.setdefault((number, ephemeral), []).append(took_s)
+    ms = {which: median(times) * 1e3 for which, times in took.items()}
+    return [
+        Figure("added to a prompt by a session, median", ms[0, False] - ms[0, True], "ms", at_most=3.0),
+        Figure(f"a prompt with a session, at {MANY:,} ÷ at 0", ms[MANY, False] / ms[0, False], "", at_most=1.1),
+    ]
+
+
+def slowest_page(server: Server, rounds: int) -> Figure:
+    """The slowest of several pages of 100, by the median."""
+    with Connection(server.port) as connection:
+        medians = [
+            median([timed(partial(connection.get, f"/api/v1/sessions?{query}")) for _ in range(rounds)])
+            for query in PAGES
+        ]
+    return Figure(f"page of 100 at {MANY:,}, slowest filter, median", max(medians) * 1e3, "ms", at_most=15.0)
+
+
+def cost_of_health(server: Server, rounds: int) -> Figure:
     """How much longer /health takes than a route that does nothing."""
     with Connection(server.port) as connection:
         health, nothing = (
-            statistics.median(timed(lambda path=path: connection.get(path)) for _ in range(rounds))  # type: ignore[misc]
-            for path in ("/health", "/")
+            median([timed(partial(connection.get, path)) for _ in range(rounds)]) for path in ("/health", "/")
         )
     return Figure("/health, more than an empty route, median", (health - nothing) * 1e3, "ms", at_most=2.0)
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that something takes."""
-    began_s = time.perf_counter()
-    work()
-    return time.perf_counter() - began_s

@@ -1,58 +1,41 @@
 """The session store alone: what a run with a session costs, and what it costs when there are many."""
 
 import random
+import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
 
-from bench.table import Figure
+from bench.filled import BACKENDS, MANY, PROMPT, filled
+from bench.spread import repeats
+from bench.table import Figure, Section
 from services.events import TokenUsage
-from services.sessions.records import Claim, Ending, NewSession, Session, Status
+from services.sessions.records import Claim, Ending, NewSession, Status
 from services.sessions.store import SessionStore
 
-MANY = 100_000
-BACKENDS = ("claude", "codex", "gemini")
-OWNERS = ("", "f00dfeed")
-PROMPT = "Write a function that adds two numbers, and its tests. " * 4
 CLAIM = Claim(run_id="run", worker="worker")
 ENDING = Ending(usage=TokenUsage(1200, 300, 1000, 100, 50), cost_usd=0.01, cli_session_id="c" * 36, model="opus")
 
 
-def measure() -> list[Figure]:
+def measure(effort: float) -> Section:
     """All figures of the store, at no sessions and at many."""
     with tempfile.TemporaryDirectory(prefix="clinvk-bench-") as folder:
-        empty, full = (SessionStore.open(Path(folder) / name) for name in ("empty.db", "full.db"))
+        copy = shutil.copy(filled(MANY), Path(folder) / "full.db")
+        empty, full = SessionStore.open(Path(folder) / "empty.db"), SessionStore.open(copy)
         with empty, full:
-            full.adopt(sessions(MANY))
-            return [*cost_of_a_run(empty, full), *pages(full), *counting(full)]
+            figures = [
+                *cost_of_a_run(empty, full, repeats(1000, effort, 10)),
+                *pages(full, repeats(15, effort, 3)),
+                *counting(full, repeats(500, effort, 5)),
+            ]
+    return Section("Session store alone", figures)
 
 
-def sessions(number: int) -> Iterator[Session]:
-    """Sessions of several owners, backends and states, used over the last month; the rarest kind is one in 600."""
-    chance = random.Random(7)
-    now = time.time()
-    for _ in range(number):
-        used = now - chance.uniform(60, 30 * 86_400)
-        yield Session(
-            id=f"{chance.getrandbits(128):032x}",
-            backend=chance.choices(BACKENDS, (80, 18, 2))[0],
-            owner=chance.choices(OWNERS, (90, 10))[0],
-            created_at=used - 60,
-            last_used=used,
-            status=chance.choices((Status.COMPLETED, Status.ERROR), (92, 8))[0],
-            working_dir=f"/srv/projects/{chance.randrange(200)}",
-            initial_prompt=PROMPT,
-            cli_session_id=f"{chance.getrandbits(128):032x}",
-            turn_count=3,
-            tags=("api",),
-        )
-
-
-def cost_of_a_run(empty: SessionStore, full: SessionStore, rounds: int = 2000) -> list[Figure]:
+def cost_of_a_run(empty: SessionStore, full: SessionStore, rounds: int) -> list[Figure]:
     """Beginning and ending a run, new and resumed, measured alternately in both stores."""
     figures = []
     for what, work in (("new", new_session), ("resumed", resumed_session)):
@@ -82,14 +65,14 @@ def new_session(store: SessionStore) -> float:
 
 def resumed_session(store: SessionStore) -> float:
     """Seconds for a run that continues one of the sessions there are."""
-    known = store.page("", limit=1, offset=random.randrange(1000)).sessions[0]
+    known = store.page("", limit=1, offset=random.randrange(min(1000, store.count()))).sessions[0]
     began_s = time.perf_counter()
     store.resume(known.id, "", CLAIM)
     store.finish(known.id, CLAIM.run_id, ENDING)
     return time.perf_counter() - began_s
 
 
-def pages(store: SessionStore, rounds: int = 30) -> list[Figure]:
+def pages(store: SessionStore, rounds: int) -> list[Figure]:
     """A page of 100 with any filter, at the start and deep inside; the figure is the slowest filter's median."""
     filters = list(product(("", *BACKENDS), (None, *Status)))
 
@@ -106,7 +89,7 @@ def pages(store: SessionStore, rounds: int = 30) -> list[Figure]:
     ]
 
 
-def counting(store: SessionStore, rounds: int = 1000) -> list[Figure]:
+def counting(store: SessionStore, rounds: int) -> list[Figure]:
     """The number of sessions, and the whole of what a health check asks."""
     return [
         Figure(f"count at {MANY:,}, median", median_ms(store.count, rounds), "ms", at_most=0.2),
