@@ -71,7 +71,7 @@ def services_alone(backend: str, home: Path, model_server: ModelServer, tools: P
         **clis.provider_environment(model_server.url),
     }
     backends = {name: BackendSettings(enabled=name == backend) for name in clis.NAMES}
-    server = ServerSettings(max_concurrent_runs=4, blocked_workdir_prefixes=())
+    server = ServerSettings(max_concurrent_runs=4, warm_processes=0, blocked_workdir_prefixes=())
     container = create_container(Config(home / ".clinvk", backends=backends, server=server), "test", environment)
     try:
         yield container
