@@ -22,7 +22,7 @@ NAMES = {"$__rate_interval": "1m", "$backend": ".+"}
 
 @pytest.fixture(scope="module")
 def watched(servers: ServerFactory) -> Server:
-    return servers({"server": {"metrics_enabled": True, "workers": 2}})
+    return servers({"server": {"metrics_enabled": True, "workers": 2, "warm_processes": 4}})
 
 
 @pytest.fixture(scope="module")
