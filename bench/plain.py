@@ -18,7 +18,12 @@ from bench.spread import median, repeats, spread_ms
 from bench.table import Figure, Section
 from bench.watching import wait_until_quiet
 
-SETTINGS: dict[str, Any] = {"max_concurrent_runs": 64, "max_queued_runs": 64, "request_timeout_secs": 600}
+SETTINGS: dict[str, Any] = {
+    "warm_processes": 0,
+    "max_concurrent_runs": 64,
+    "max_queued_runs": 64,
+    "request_timeout_secs": 600,
+}
 BLOCKS = 20
 ROUNDS = 10
 QUIET_S = 0.01

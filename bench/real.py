@@ -26,7 +26,7 @@ from tests.e2e import clis
 ROUNDS = {"claude": (5, 3), "codex": (7, 5), "gemini": (4, 3)}
 """How often each is measured, when the model answers at once and when it is paced."""
 AT_LEAST_ROUNDS = 2
-LIMIT_S = {"claude": 40.0, "codex": 20.0, "gemini": 55.0}
+LIMIT_S = {"claude": 35.0, "codex": 20.0, "gemini": 45.0}
 """On a machine that is slow or busy no further round is begun after so long."""
 VARIANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "claude": {},
