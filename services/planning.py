@@ -22,15 +22,23 @@ NEUTRAL = "You are a helpful assistant."
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The conversation that a prompt belongs to: its own folder, and the CLI's id of it ("" when it begins)."""
+    """The conversation that a prompt belongs to: its own folder, and the CLI's id of it ("" when it begins).
+
+    ``as_of`` is when anything last happened to it, in Unix seconds; 0 when that is not known for certain.
+    """
 
     folder: str
     cli_session_id: str = ""
+    as_of: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A prompt that may run, and how; ``conversation`` is set when it is an errand, which has no prompt."""
+    """A prompt that may run, and how.
+
+    ``kept`` is the conversation that it belongs to, if any.  ``conversation`` is set when it is an errand, which has no
+    prompt.
+    """
 
     prompt: Prompt
     backend: Backend
@@ -38,6 +46,7 @@ class Plan:
     options: Options
     spawn: Spawn
     timeout_s: float
+    kept: Kept | None = None
     conversation: Conversation | None = None
 
     @property
@@ -94,7 +103,7 @@ class Planner:
                 options, workdir=workdir, keep_session=keep, resume=kept.cli_session_id, private_folder=private
             )
         self._check_modes(prompt, options)
-        return self._plan(prompt, backend, options, backend.spawn(options))
+        return replace(self._plan(prompt, backend, options, backend.spawn(options)), kept=kept)
 
     def spawn_in(self, backend: Backend, options: Options, folder: str) -> Spawn:
         """What is started for these options in another folder of a session's own."""

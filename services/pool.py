@@ -108,6 +108,21 @@ class Pool:
         log.debug("a warm %s is of no use", waiting.order.backend)
         self._do(lambda: _end([waiting]))
 
+    def drop(self, backend: str, conversation: str) -> None:
+        """End what waits on a conversation, which is to go: the CLI's id of it."""
+
+        def end() -> None:
+            for due in list(self._to_start):
+                if _waits_on(due[1], backend, conversation):
+                    self._to_start.remove(due)
+            with self._lock:
+                gone = [one for one in self._shelf if _waits_on(one.order, backend, conversation)]
+                for waiting in gone:
+                    self._shelf.remove(waiting)
+            _end(gone)
+
+        self._do(end)
+
     def prepare(self, order: Order) -> None:
         """Start one like this soon, if there is room."""
         self._to_start.append((self._clock() + self._settle_s, order))
@@ -250,6 +265,10 @@ def _end(gone: Sequence[Waiting]) -> None:
         poll.poll(patience.remaining_s * 1000)
     for waiting in gone:
         _try(waiting.end)
+
+
+def _waits_on(order: Order, backend: str, conversation: str) -> bool:
+    return order.turn is not None and (order.backend, order.turn[0]) == (backend, conversation)
 
 
 def _ending(waiting: Waiting) -> str:

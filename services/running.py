@@ -103,6 +103,12 @@ class Runner(Protocol):
     def dry_run(self, plan: Plan) -> str:
         """The command line that would be run."""
 
+    def prepare(self, plan: Plan, idle_s: float | None = None) -> None:
+        """Start the process of a plan in advance, if that can be done; it may wait for ``idle_s`` without use."""
+
+    def drop(self, backend: str, conversation: str) -> None:
+        """End what was started in advance for a conversation, which is to go: the CLI's id of it."""
+
     def rest(self) -> None:
         """Start nothing in advance any more; runs go on."""
 

@@ -3,6 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -175,10 +177,25 @@ class Runs:
         return order_for(self._planner, plan, program, environment) if keeps else None
 
     def _prepare_next(self, run: Run) -> None:
-        """A run has ended: let the next one like it find its process there, unless that would only fail as well."""
-        if run.order is None or (isinstance(run.outcome, Failed) and run.outcome.code in BROKEN):
+        """A run has ended: let the next one like it find its process there, unless that would only fail as well.
+
+        There is none like that of a conversation, which has gone on.
+        """
+        if run.order is None or run.order.turn or (isinstance(run.outcome, Failed) and run.outcome.code in BROKEN):
             return
         self._pool.prepare(run.order)
+
+    def prepare(self, plan: Plan, idle_s: float | None = None) -> None:
+        """Start the process of a plan in advance, if that can be done; it may wait for ``idle_s`` without use."""
+        with suppress(ClinvkError):  # whoever asks for it will be told
+            environment = self.environment(plan)
+            order = self._order(plan, self._program(plan, environment), environment)
+            if order is not None:
+                self._pool.prepare(replace(order, idle_s=idle_s))
+
+    def drop(self, backend: str, conversation: str) -> None:
+        """End what was started in advance for a conversation, which is to go: the CLI's id of it."""
+        self._pool.drop(backend, conversation)
 
     # ------------------------------------------------------------------ ending
 

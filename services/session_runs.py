@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from services.backends.base import Backend, Options
@@ -96,32 +97,48 @@ class SessionRuns:
             session = self._store().create(new, claim)
         except StoreError as error:
             return SessionRun(run, prompt, None, self._settings, warning=_not_recorded(error), folder=folder)
-        return SessionRun(run, prompt, _Recording(self._store, session, claim), self._settings)
+        return SessionRun(run, prompt, self._recording(prompt, session, claim), self._settings)
 
     def _continue(self, prompt: Prompt, caller: "_Caller") -> Running:
         store = self._store()
         with _naming(prompt.at("session_id")):
             session = store.get(prompt.session_id, prompt.owner)
         backend = self._check_continuable(prompt, session)
+        plan = self._next_turn(prompt, session, backend)
+        if plan.prompt.dry_run:
+            return StandIn.dry_run(plan, self._runs.dry_run(plan))
+        claim = Claim(new_run_id(), self._worker)
+        with _naming(prompt.at("session_id")):
+            claimed = store.resume(session.id, prompt.owner, claim)
+        try:
+            if claimed.turn_count != session.turn_count:  # another turn came between: what it was planned on is old
+                plan = self._next_turn(prompt, replace(claimed, last_used=0.0), backend)
+            run = self._run(plan, caller, claim.run_id)
+        except BaseException:
+            with suppress(StoreError):
+                store.release(session.id, claim.run_id)
+            raise
+        return SessionRun(run, prompt, self._recording(prompt, claimed, claim), self._settings)
+
+    def _next_turn(self, prompt: Prompt, session: Session, backend: Backend) -> Plan:
         asked = replace(
             prompt,
             messages=(),  # the CLI has them
             model=prompt.model or session.model,
             workdir=self._workdir(prompt, session, backend),
         )
-        plan = self._runs.check(asked, Kept(session.working_dir, session.cli_session_id))
-        if plan.prompt.dry_run:
-            return StandIn.dry_run(plan, self._runs.dry_run(plan))
-        claim = Claim(new_run_id(), self._worker)
-        with _naming(prompt.at("session_id")):
-            session = store.resume(session.id, prompt.owner, claim)
-        try:
-            run = self._run(plan, caller, claim.run_id)
-        except BaseException:
-            with suppress(StoreError):
-                store.release(session.id, claim.run_id)
-            raise
-        return SessionRun(run, prompt, _Recording(self._store, session, claim), self._settings)
+        return self._runs.check(asked, Kept(session.working_dir, session.cli_session_id, session.last_used))
+
+    def _recording(self, prompt: Prompt, session: Session, claim: Claim) -> "_Recording":
+        return _Recording(self._store, session, claim, partial(self._prepare, prompt))
+
+    def _prepare(self, prompt: Prompt, session: Session) -> None:
+        """A turn has succeeded: let the next one like it find its CLI there, if the configuration says so."""
+        backend = self._backends[session.backend]
+        if not (self._settings.keep_warm_secs and backend.can_resume and session.cli_session_id):
+            return
+        with suppress(ClinvkError):  # whoever asks for it will be told
+            self._runs.prepare(self._next_turn(prompt, session, backend), self._settings.keep_warm_secs)
 
     def _run(self, plan: Plan, caller: "_Caller", run_id: str = "") -> Running:
         """Start the CLI; its answer ends at a stop sequence, if there are any."""
@@ -188,6 +205,8 @@ class SessionRuns:
 
     def _forget(self, session: Session) -> bool:
         backend = self._backends.get(session.backend)
+        if session.cli_session_id:
+            self._runs.drop(session.backend, session.cli_session_id)
         options = _options_of(session)
         errand = backend.forget(options) if backend is not None and session.cli_session_id else None
         if errand is None:
@@ -267,16 +286,20 @@ class _Caller:
 
 @dataclass(frozen=True, slots=True)
 class _Recording:
-    """Where a run is recorded."""
+    """Where a run is recorded; ``succeeded`` is called with the session after a turn that has."""
 
     store: Store
     session: Session
     claim: Claim
+    succeeded: Callable[[Session], None]
 
     def finish(self, ending: Ending) -> None:
         """Record how it ended.  Raises StoreError, also when the session was taken from the run meanwhile."""
-        if self.store().finish(self.session.id, self.claim.run_id, ending) is None:
+        session = self.store().finish(self.session.id, self.claim.run_id, ending)
+        if session is None:
             raise StoreError(f"session {self.session.id} was marked as interrupted while the run was going on")
+        if not ending.error:
+            self.succeeded(session)
 
 
 class SessionRun(Around):

@@ -16,6 +16,10 @@ class Shelved(Protocol):
     def group(self) -> str:
         """What it counts as, where a group has a limit of its own."""
 
+    @property
+    def idle_s(self) -> float | None:
+        """How long it may wait without use; None for as long as any."""
+
 
 T = TypeVar("T", bound=Shelved)
 
@@ -114,14 +118,17 @@ class Shelf(Generic[T]):
 
     def overdue(self, now_s: float) -> list[T]:
         """Take off what has not been used for too long."""
-        late = [item for item in self if self._used_s[item.key] + self._bounds.idle_s <= now_s]
+        late = [item for item in self if self._due_s(item) <= now_s]
         for item in late:
             self.remove(item)
         return late
 
     def next_due_s(self) -> float | None:
         """When something will be overdue; None when nothing waits."""
-        return min(self._used_s.values()) + self._bounds.idle_s if self._used_s else None
+        return min(map(self._due_s, self), default=None)
+
+    def _due_s(self, item: T) -> float:
+        return self._used_s[item.key] + (self._bounds.idle_s if item.idle_s is None else item.idle_s)
 
     def clear(self) -> list[T]:
         """Take everything off."""

@@ -24,6 +24,10 @@ class Order:
     ``folders`` is where a process gets the folder that a session is to keep; "" where it works in its run's own.
     :data:`PLACE` stands for that folder in ``spawn``, and ``spawn_in`` puts a folder into it.  Nothing of any prompt is
     in an order, which outlives the run that it came from.
+
+    ``turn`` is the turn of a conversation that it is for: the CLI's id of it, and when anything last happened to it,
+    since a CLI may read the conversation when it starts; None for a conversation of its own.  ``idle_s`` is how long
+    one may wait without use, None for as long as any.
     """
 
     owner: str
@@ -34,17 +38,23 @@ class Order:
     environment: Mapping[str, str] = field(compare=False, repr=False)
     login: LoginCheck | None = field(compare=False)
     spawn_in: Callable[[str], Spawn] = field(compare=False)
+    turn: tuple[str, float] | None = None
+    idle_s: float | None = field(default=None, compare=False)
 
 
 def may_wait(plan: Plan) -> bool:
     """Whether a process for this plan can be started before there is a prompt, and still be as good as a fresh one.
 
-    A CLI reads what is in its folder when it starts, so in a client's folder it must not be older than the prompt.
+    A CLI reads what is in its folder when it starts, so in a client's folder it must not be older than the prompt, but
+    where it is one that goes on with a conversation, as it would if it had been left running.
     """
     spawn, options = plan.spawn, plan.options
-    if plan.conversation is not None or options.resume or not spawn.in_advance:
+    if plan.conversation is not None or not spawn.in_advance:
         return False
-    if options.workdir and not options.private_folder:
+    if options.resume:
+        if plan.kept is None or not plan.kept.as_of:
+            return False
+    elif options.workdir and not options.private_folder:
         return False
     return not any(isinstance(part, PromptText) for part in (*spawn.argv, *(text for _, text in spawn.files)))
 
@@ -69,6 +79,11 @@ class Waiting:
         """The backend's name."""
         return self.order.backend
 
+    @property
+    def idle_s(self) -> float | None:
+        """How long it may wait without use."""
+        return self.order.idle_s
+
     def is_good(self) -> bool:
         """Whether it still is what would be started now: alive, the same program and login, in its own folder."""
         return (
@@ -80,11 +95,13 @@ class Waiting:
     def dismiss(self) -> bool:
         """Tell it that there will be no prompt; whether it can be told.
 
-        To a CLI that has been told an opening, the end of its input is the end.  To another it might be the prompt.
+        To a CLI that has been told an opening, the end of its input is the end.  To another it might be the prompt, and
+        one that waits on a conversation might write down that it has ended.
         """
-        if self.order.spawn.opening:
+        can_be_told = bool(self.order.spawn.opening) and self.order.turn is None
+        if can_be_told:
             self.started.child.close_stdin()
-        return bool(self.order.spawn.opening)
+        return can_be_told
 
     def end(self) -> None:
         """End it and remove what it has left."""
@@ -99,15 +116,18 @@ def order_for(planner: Planner, plan: Plan, program: str, environment: Mapping[s
     """What could have been started in advance for this plan; None when nothing could."""
     if not may_wait(plan):
         return None
-    folder, options = plan.options.workdir, replace(plan.options, messages=())
+    options = replace(plan.options, messages=())
     spawn_in = partial(planner.spawn_in, plan.backend, options)
+    turn = (plan.kept.cli_session_id, plan.kept.as_of) if plan.kept is not None and options.resume else None
+    new_folder = options.workdir if turn is None else ""
     return Order(
         owner=plan.prompt.owner,
         backend=plan.backend.name,
         program=program,
-        spawn=spawn_in(PLACE) if folder else plan.spawn,
-        folders=str(Path(folder).parent) if folder else "",
+        spawn=spawn_in(PLACE) if new_folder else plan.spawn,
+        folders=str(Path(new_folder).parent) if new_folder else "",
         environment=environment,
         login=plan.backend.login_check,
         spawn_in=spawn_in,
+        turn=turn,
     )

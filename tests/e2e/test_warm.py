@@ -8,12 +8,15 @@ import pytest
 
 from tests.e2e import clis
 from tests.e2e.conftest import start_real_server
-from tests.e2e.conversing import CLAUDE, CODEX, GEMINI, Cli
+from tests.e2e.conversing import CLAUDE, CODEX, GEMINI, Cli, deleted
 from tests.e2e.fake_upstream import ModelServer
 from tests.support.server import Server, ServerFactory
 from tests.support.waiting import wait_until
 
-CONFIG: dict[str, object] = {"server": {"warm_processes": 4, "metrics_enabled": True}}
+CONFIG: dict[str, object] = {
+    "server": {"warm_processes": 4, "metrics_enabled": True},
+    "session": {"keep_warm_secs": 60},
+}
 SECRET = "swordfish"
 QUESTION = "what was the word?"
 
@@ -90,3 +93,26 @@ def test_the_next_prompt_finds_its_cli_there(
         return hits(warm_server, cli) == count + 1
 
     wait_until(is_asked_warm, clis.START_S)
+
+
+@pytest.mark.parametrize("own_folder", [False, True], ids=["private", "workdir"])
+@pytest.mark.parametrize("cli", [CLAUDE, CODEX, GEMINI], ids=lambda cli: cli.backend)
+def test_the_next_turn_of_a_session_finds_its_cli_there(
+    cli: Cli, own_folder: bool, warm_server: Server, model_server: ModelServer, tmp_path: Path
+) -> None:
+    fields = {"workdir": str(tmp_path)} if own_folder else {}
+    session_id = cli.begun(warm_server, "turn 1", **fields)
+    asked = ["turn 1"]
+
+    def is_asked_warm() -> bool:
+        """Ask for another turn; whether the CLI was there, which may be a moment after the turn before."""
+        asked.append(f"turn {len(asked) + 1}")
+        count = hits(warm_server, cli)
+        answer = cli.continued(warm_server, session_id, asked[-1])
+        assert f"turn={len(asked)} " in answer["output"]
+        assert cli.prompts_seen(model_server) == asked
+        return hits(warm_server, cli) == count + 1
+
+    for _ in range(2):
+        wait_until(is_asked_warm, clis.START_S, every_s=1.0)
+    assert deleted(warm_server, session_id)

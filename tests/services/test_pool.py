@@ -189,6 +189,7 @@ def test_nothing_is_started_where_it_could_not_be_as_good(make_world: MakeWorld,
     world.ask(workdir=str(tmp_path / "project"))
     world.ask(model="never")
     world.ask(kept=Kept(str(tmp_path / "project"), "a-session"))
+    world.ask(kept=Kept(str(tmp_path / "project"), "a-session", as_of=1.0))
     assert world.waiting() == []
 
 
@@ -402,6 +403,80 @@ def test_the_folder_of_a_session_that_never_was_goes_away(make_world: MakeWorld,
     assert len(list((tmp_path / "work").iterdir())) == 2
     world.pool.close()
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["a"]
+
+
+def keep(world: World, folder: Path, *, as_of: float, conversation: str = "a-session", idle_s: float = 5.0) -> Kept:
+    """Let a process wait on a conversation whose folder this is, and say what its next turn belongs to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = Kept(str(folder), conversation, as_of)
+    world.runs.prepare(world.runs.check(Prompt("script", "whatever"), kept), idle_s)
+    world.pool.tend()
+    return kept
+
+
+def test_the_next_turn_of_a_conversation_finds_its_process_there_and_the_turn_after_that_does_not(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    world = make_world("pwd; exec cat")
+    kept = keep(world, tmp_path / "work" / "a", as_of=1.0)
+    assert world.ask("x", kept=kept) == (f"{kept.folder}x", True)
+    assert world.waiting() == []
+    assert world.ask("x", kept=kept)[1] is False
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Kept("a", "a-session", 2.0), Kept("a", "a-session"), Kept("a", "another", 1.0), Kept("b", "a-session", 1.0)],
+)
+def test_what_waits_on_a_conversation_fits_no_other_and_not_that_one_once_it_went_on(
+    make_world: MakeWorld, tmp_path: Path, other: Kept
+) -> None:
+    world = make_world()
+    keep(world, tmp_path / "a", as_of=1.0)
+    (tmp_path / "b").mkdir()
+    assert world.ask(kept=replace(other, folder=str(tmp_path / other.folder)))[1] is False
+    assert world.pool.waiting == 1
+
+
+def test_what_waits_on_a_conversation_has_a_time_of_its_own(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(idle_s=60, total=3)
+    world.ask()
+    keep(world, tmp_path / "a", as_of=1.0, idle_s=5.0)
+    world.now_s = 4.0
+    world.pool.tend()
+    assert world.pool.waiting == 2
+    world.now_s = 5.0
+    world.pool.tend()
+    assert [waiting.order.turn for waiting in world.pool._shelf] == [None]
+    assert (tmp_path / "a").is_dir(), "it is the session's"
+
+
+def test_with_a_conversation_goes_what_waits_on_it_or_is_about_to(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(total=4)
+    world.ask()
+    kept = keep(world, tmp_path / "a", as_of=1.0)
+    keep(world, tmp_path / "b", as_of=1.0, conversation="another")
+    world.runs.prepare(world.runs.check(Prompt("script", "whatever"), kept), 5.0)
+    world.runs.drop("script", "a-session")
+    world.pool.tend()
+    assert [waiting.order.turn for waiting in world.pool._shelf] == [None, ("another", 1.0)]
+
+
+def test_what_waits_on_a_conversation_is_not_told_that_it_may_go(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world('touch "$HOME/there"; while read -r line; do :; done; touch "$HOME/told"', opening=b"opening\n")
+    keep(world, tmp_path / "a", as_of=1.0)
+    until_it_says(world.waiting()[0], tmp_path / "there")
+    world.runs.drop("script", "a-session")
+    world.pool.tend()
+    assert not (tmp_path / "told").exists()
+
+
+def test_a_turn_whose_process_dies_with_the_prompt_gets_another(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(DIES_ONCE.format(what=""))
+    kept = keep(world, tmp_path / "a", as_of=1.0)
+    (tmp_path / "die").touch()
+    assert world.ask("x", kept=kept) == ("x", False)
+    assert (tmp_path / "a").is_dir()
 
 
 # ---------------------------------------------------------------- going

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from tests.fake_cli.install import seen
 from tests.support.processes import is_running
-from tests.support.server import Server, ServerFactory
+from tests.support.server import Server, ServerFactory, merged
 from tests.support.waiting import wait_until
 
 CONFIG = {"server": {"warm_processes": 3, "metrics_enabled": True}}
@@ -18,6 +19,9 @@ CONFIG = {"server": {"warm_processes": 3, "metrics_enabled": True}}
 @pytest.fixture
 def server(start_server: ServerFactory) -> Server:
     return start_server(CONFIG)
+
+
+KEEPING = {**CONFIG, "session": {"keep_warm_secs": 60}}
 
 
 def warmed(server: Server) -> set[psutil.Process]:
@@ -67,6 +71,47 @@ def test_the_next_request_on_every_route_finds_a_process(server: Server) -> None
             return hits(server) > before
 
         wait_until(is_warm)
+
+
+def waits_on_a_session(server: Server) -> bool:
+    """Whether a process waits for the next turn of a conversation of claude's."""
+    return any("--resume" in " ".join(map(str, one.cmdline())) for one in map(psutil.Process, pids(server)))
+
+
+def pids(server: Server) -> list[int]:
+    return [process.pid for process in server.of_runs() if is_running(process)]
+
+
+def turn(server: Server, session_id: str) -> str:
+    answer = server.client.prompt("again", session_id=session_id).json()
+    assert answer["exit_code"] == 0, answer
+    return str(seen(answer["output"])["turn"])
+
+
+def test_the_next_turn_of_a_session_finds_its_cli_there(start_server: ServerFactory) -> None:
+    server = start_server(KEEPING)
+    session_id = server.client.prompt("hello").json()["session_id"]
+    for number in ("2", "3", "4"):
+        wait_until(lambda: waits_on_a_session(server))
+        before = hits(server)
+        assert turn(server, session_id) == number
+        assert hits(server) == before + 1
+    wait_until(lambda: waits_on_a_session(server))
+    assert server.client.request("DELETE", f"/api/v1/sessions/{session_id}").json()["cli_deleted"]
+    wait_until(lambda: not waits_on_a_session(server))
+    assert not list((server.home / ".claude" / "projects").rglob("*.jsonl"))
+
+
+def test_a_turn_in_another_worker_is_not_forgotten(start_server: ServerFactory) -> None:
+    server = start_server(merged(KEEPING, {"server": {"workers": 2, "warm_processes": 8}}))
+    session_id = server.client.prompt("hello").json()["session_id"]
+    for number in range(2, 10):
+        stopped = server.workers()[number % 2]
+        stopped.suspend()
+        try:
+            assert turn(server, session_id) == str(number)
+        finally:
+            stopped.resume()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])

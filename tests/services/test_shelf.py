@@ -12,6 +12,7 @@ from services.shelf import Bounds, Shelf
 class Thing:
     key: Hashable
     group: str = "claude"
+    idle_s: float | None = None
 
 
 def shelf(total: int = 3, idle_s: float = 10, groups: Mapping[str, int] | None = None) -> Shelf[Thing]:
@@ -83,6 +84,13 @@ def test_a_use_of_the_key_keeps_all_that_wait_for_it() -> None:
     assert full.next_due_s() == 18.0
     assert (full.overdue(17.9), full.overdue(18.0)) == ([], [like_it])
     assert full.next_due_s() is None
+
+
+def test_one_may_have_a_time_of_its_own() -> None:
+    brief, usual = Thing("a", idle_s=2), Thing("b")
+    full = filled(shelf(idle_s=10), usual, brief)  # used at 0 and 1
+    assert full.next_due_s() == 3.0
+    assert (full.overdue(3.0), full.next_due_s()) == ([brief], 10.0)
 
 
 def test_what_was_removed_is_not_removed_again() -> None:

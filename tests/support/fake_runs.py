@@ -175,6 +175,12 @@ class FakeRuns:
         """The command line."""
         return command_line(plan.spawn)
 
+    def prepare(self, plan: Plan, idle_s: float | None = None) -> None:
+        """Nothing is started in advance."""
+
+    def drop(self, backend: str, conversation: str) -> None:
+        """Nothing waits."""
+
     def rest(self) -> None:
         """Nothing is started in advance."""
 

@@ -58,8 +58,7 @@ class GeminiBackend(Backend):
             files=tuple(files),
             opening=opening(options),
             home=private_home(options),
-            # a session that is kept would miss what is said until its prompt comes, and messages come with the prompt
-            in_advance=not (options.resume or options.messages),
+            in_advance=not options.messages,  # which come with the prompt
             warnings=warnings(options),
         )
 

@@ -172,10 +172,9 @@ def test_a_session_that_is_kept_has_a_place_of_its_own() -> None:
     assert BACKEND.forget(RESUMED).leftovers == (home.kept.place,)
 
 
-def test_a_session_that_goes_on_is_not_started_in_advance() -> None:
+def test_a_session_that_goes_on_is_loaded_from_its_file() -> None:
     spawn = BACKEND.spawn(RESUMED)
     assert [json.loads(line)["method"] for line in spawn.opening.splitlines()] == ["initialize", "session/load"]
-    assert not spawn.in_advance, "it would know nothing of a turn that ends before its own begins"
     assert spawn.home is not None
     assert spawn.home.kept is not None
     assert spawn.home.kept.resume == SESSION
