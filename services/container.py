@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from services.at_start import prepare_at_start
 from services.availability import Availability
 from services.backends import create_backends
 from services.descendants import worker_id
@@ -123,6 +124,7 @@ def create_container(
         store, sessions.remove_unused, sessions.remove_lost_folders, config.session.retention_days
     )
     housekeeping.start()
+    prepare_at_start(sessions, config)
     return Container(
         config=config,
         version=version,

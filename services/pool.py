@@ -18,6 +18,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -89,10 +90,13 @@ class Pool:
     # ------------------------------------------------------------------ for runs
 
     def take(self, order: Order) -> Waiting | None:
-        """A process for a run, which owns it from now on; None when none is fit."""
+        """A process for a run, which owns it from now on; None when none is fit.
+
+        One that was started for nobody in particular has served nobody, and is anybody's.
+        """
         while True:
             with self._lock:
-                waiting = None if self._stopped.is_set() else self._shelf.take(order, self._clock())
+                waiting = None if self._stopped.is_set() else self._fitting(order)
             if waiting is None:
                 return None
             if waiting.is_good():
@@ -102,6 +106,11 @@ class Pool:
                         os.utime(waiting.folder)
                 return waiting
             self.give_up(waiting)
+
+    def _fitting(self, order: Order) -> Waiting | None:
+        now_s = self._clock()
+        own = self._shelf.take(order, now_s)
+        return self._shelf.take(replace(order, owner=""), now_s) if own is None and order.owner else own
 
     def give_up(self, waiting: Waiting) -> None:
         """End one that was taken and is of no use."""

@@ -129,6 +129,12 @@ class SessionRuns:
         )
         return self._runs.check(asked, Kept(session.working_dir, session.cli_session_id, session.last_used))
 
+    def prepare(self, prompt: Prompt) -> None:
+        """Start the process of a prompt like this in advance, which is ephemeral or begins a session."""
+        self._runs.prepare(
+            self._runs.check(prompt, None if prompt.ephemeral else Kept(str(self._folder / "a-session")))
+        )
+
     def _recording(self, prompt: Prompt, session: Session, claim: Claim) -> "_Recording":
         return _Recording(self._store, session, claim, partial(self._prepare, prompt))
 

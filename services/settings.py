@@ -142,6 +142,19 @@ DEFAULT_BLOCKED_WORKDIRS = (
 
 
 @dataclass(frozen=True, slots=True)
+class WarmStart:
+    """An entry of ``server.warm_at_start``: ``count`` processes for such prompts, on the API that they will come by."""
+
+    backend: str = ""
+    api: Literal["native", "openai", "anthropic"] = "native"
+    model: str = ""
+    ephemeral: bool = False
+    max_tokens: int = 0
+    system_prompt: str = ""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """``server``."""
 
@@ -185,6 +198,7 @@ class ServerSettings:
     queue_timeout_secs: float = 60.0
     warm_processes: int = 4
     warm_idle_secs: float = 600.0
+    warm_at_start: tuple[WarmStart, ...] = ()
     max_line_bytes: int = 64 * 1024 * 1024
     max_output_bytes: int = 256 * 1024 * 1024
 

@@ -33,6 +33,10 @@ def contradictions(config: Config) -> Iterator[Problem]:
             )
     if server.cors_allow_credentials and "*" in server.cors_allowed_origins:
         yield Problem("server.cors_allowed_origins", "must name the origins when cors_allow_credentials is true, not *")
+    for number, wanted in enumerate(server.warm_at_start):
+        if wanted.backend not in config.backends:
+            at = f"server.warm_at_start[{number}].backend"
+            yield Problem(at, _no_such_backend(wanted.backend, config.backends))
     if server.max_line_bytes > server.max_output_bytes:
         yield Problem("server.max_line_bytes", f"must not exceed max_output_bytes ({server.max_output_bytes})")
 

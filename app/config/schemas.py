@@ -37,6 +37,7 @@ from services.settings import (
     ServerSettings,
     SessionSettings,
     UnifiedFlags,
+    WarmStart,
 )
 
 _STORAGES = ("memory", "redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster")
@@ -94,6 +95,19 @@ class SdkSection(Section):
     tools = choice(("none", "cli"))
 
 
+class WarmStartSection(Section):
+    """An entry of ``server.warm_at_start``."""
+
+    shape = WarmStart
+    backend = text()
+    api = choice(("native", "openai", "anthropic"))
+    model = text()
+    ephemeral = flag()
+    max_tokens = whole()
+    system_prompt = text()
+    count = whole(1, 256)
+
+
 class ServerSection(Section):
     """``server``."""
 
@@ -136,6 +150,7 @@ class ServerSection(Section):
     queue_timeout_secs = seconds()
     warm_processes = whole(0, 256)
     warm_idle_secs = seconds()
+    warm_at_start = Several(fields.Nested(WarmStartSection))
     max_line_bytes = whole(1024)
     max_output_bytes = whole(1024)
 

@@ -39,9 +39,8 @@ class Several(fields.List[Any]):
 
     default_error_messages = {"invalid": "must be a list"}  # noqa: RUF012 - as marshmallow declares it
 
-    def __init__(self, item: Value, when_empty: tuple[Any, ...] = ()) -> None:
+    def __init__(self, item: fields.Field[Any], when_empty: tuple[Any, ...] = ()) -> None:
         super().__init__(item)
-        self.must = f"a list, each {item.must}"
         self.when_empty = when_empty
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:

@@ -116,3 +116,25 @@ def test_the_next_turn_of_a_session_finds_its_cli_there(
     for _ in range(2):
         wait_until(is_asked_warm, clis.START_S, every_s=1.0)
     assert deleted(warm_server, session_id)
+
+
+def test_what_is_listed_is_there_for_the_first_prompt(
+    real_clis: Path, model_server: ModelServer, module_model_server: ModelServer, servers: ServerFactory
+) -> None:
+    listed = [
+        {
+            "backend": cli.backend,
+            "model": clis.MODELS[cli.backend],
+            "api": api,
+            "max_tokens": 0 if api == "native" else 500,
+        }
+        for cli in (CLAUDE, CODEX, GEMINI)
+        for api in ("native", "openai", "anthropic")
+    ]
+    settings = {"warm_processes": len(listed), "warm_at_start": listed, "metrics_enabled": True}
+    server = start_real_server(servers, module_model_server, {"server": settings})
+    clis.wait_until_waiting(server, len(listed))
+    for cli in (CLAUDE, CODEX, GEMINI):
+        for number, route in enumerate(("native", "openai", "anthropic"), 1):
+            assert "turn=1 " in ROUTES[route](server, cli, QUESTION)
+            assert hits(server, cli) == number, (cli.backend, route)

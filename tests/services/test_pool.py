@@ -118,7 +118,7 @@ def test_the_next_prompt_finds_its_process_there(make_world: MakeWorld) -> None:
     assert is_warm
     pid, folder = output.removesuffix("again").split()
     assert int(pid) == process.pid
-    assert not Path(folder).exists()
+    wait_until(lambda: not Path(folder).exists())
     assert process.pid not in [other.pid for other in world.waiting()]
 
 
@@ -175,6 +175,22 @@ def test_no_key_gets_what_was_started_for_another(make_world: MakeWorld) -> None
     world.ask(owner="one")
     assert world.ask(owner="two")[1] is False
     assert world.ask(owner="one")[1] is True
+
+
+def test_what_was_started_for_nobody_is_anybodys_but_ones_own_comes_first(make_world: MakeWorld) -> None:
+    world = make_world("echo $$; exec cat", total=3)
+    world.runs.prepare(world.runs.check(Prompt("script", "whatever")))
+    world.pool.tend()
+    (nobodys,) = world.waiting()
+    world.runs.prepare(world.runs.check(Prompt("script", "whatever", owner="one")))
+    world.pool.tend()
+    output, is_warm = world.ask("x", owner="one")
+    assert is_warm
+    assert int(output.removesuffix("x")) != nobodys.pid
+    output, is_warm = world.ask("x", owner="two")
+    assert is_warm
+    assert int(output.removesuffix("x")) == nobodys.pid
+    assert {waiting.order.owner for waiting in world.pool._shelf} == {"one", "two"}
 
 
 def test_other_options_are_another_process(make_world: MakeWorld) -> None:

@@ -73,6 +73,26 @@ def test_the_next_request_on_every_route_finds_a_process(server: Server) -> None
         wait_until(is_warm)
 
 
+@pytest.mark.parametrize("keys", ["", "one,two"])
+def test_what_is_listed_is_there_for_the_first_prompt_and_again_after_a_reload(
+    start_server: ServerFactory, keys: str
+) -> None:
+    listed = [{"backend": "codex"}, {"backend": "claude", "api": "anthropic", "max_tokens": 7}]
+    environment = {"CLINVK_API_KEYS": keys} if keys else {}
+    server = start_server(merged(CONFIG, {"server": {"warm_at_start": listed}}), environment=environment)
+    for number, key in enumerate(("one", "two"), 1):
+        wait_until(lambda: len(markers(server)) == 2, 15)
+        server.headers = {"Authorization": f"Bearer {key}"}
+        assert server.client.prompt("hello", backend="codex").json()["exit_code"] == 0
+        message = {"role": "user", "content": "hello"}
+        body = {"model": "claude", "max_tokens": 7, "messages": [message]}
+        assert server.client.post("/anthropic/v1/messages", body).status == 200
+        assert hits(server) == 2 * number
+        workers = server.workers()
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda workers=workers: server.workers() and not {*workers} & {*server.workers()}, 15)  # type: ignore[misc]
+
+
 def waits_on_a_session(server: Server) -> bool:
     """Whether a process waits for the next turn of a conversation of claude's."""
     return any("--resume" in " ".join(map(str, one.cmdline())) for one in map(psutil.Process, pids(server)))

@@ -212,5 +212,5 @@ PLAN: Mapping[str, Plan] = {
         "Memory, and runs at once": ["tests/test_deployment.py::test_the_number_of_runs_is_what_the_formula_says"],
         "Rate limits and Redis": [CONFIGURED],
     },
-    "docs/warm.md": {"Warm processes": [CONFIGURED], "Sessions": [CONFIGURED]},
+    "docs/warm.md": {"Warm processes": [CONFIGURED], "From the start": [CONFIGURED], "Sessions": [CONFIGURED]},
 }

@@ -17,6 +17,7 @@ from services.settings import (
     BackendSettings,
     Config,
     CustomCommand,
+    WarmStart,
 )
 from tests.app.config.reading import nested, problems, read
 
@@ -73,6 +74,12 @@ SERVER = {
     "queue_timeout_secs": (0, 0.0, "-1", SPAN),
     "warm_processes": (3, 3, 257, "must be a whole number from 0 to 256"),
     "warm_idle_secs": (0, 0.0, float("inf"), SPAN),
+    "warm_at_start": (
+        [{"backend": "codex", "api": "openai", "count": "2"}],
+        (WarmStart("codex", "openai", count=2),),
+        [{"backend": "codex", "count": 0}],
+        "must be a whole number from 1 to 256",
+    ),
     "max_line_bytes": (4096, 4096, 10, "must be a whole number, 1024 or more"),
     "max_output_bytes": (1 << 30, 1 << 30, float("nan"), "must be a whole number, 1024 or more"),
 }
@@ -237,6 +244,12 @@ def test_schemas_and_dataclasses_have_the_same_keys() -> None:
     ("tree", "location", "message"),
     [
         ({"sevrer": {}}, "sevrer", "unknown key; did you mean server?"),
+        (
+            {"server": {"warm_at_start": [{"backend": "x"}]}},
+            "server.warm_at_start[0].backend",
+            "must name a backend, not",
+        ),
+        ({"server": {"warm_at_start": [{"bakend": 1}]}}, "server.warm_at_start[0].bakend", "unknown key; did you mean"),
         ({"server": {"prot": 1}}, "server.prot", "unknown key; did you mean port?"),
         ({"server": {"zzz": 1}}, "server.zzz", "unknown key; known are host, port, "),
         ({"backends": {"claude": {"modle": "x"}}}, "backends.claude.modle", "unknown key; did you mean model?"),
