@@ -54,7 +54,8 @@ def create_app(config: Config, *, container: Container | None = None) -> Flask:
     )
     metrics = _metrics(app, config) if config.server.metrics_enabled else None
     tell = [*([metrics.runs.tell] if metrics else []), *run_spans(os.environ)]
-    container = container or create_container(config, __version__, tell=tell)
+    tell_waiting = metrics.runs.set_waiting if metrics else lambda _: None
+    container = container or create_container(config, __version__, tell=tell, tell_waiting=tell_waiting)
     provide(app, container)
     requests.install(app)
     Gate(app, config.server, container.keys)

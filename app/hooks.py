@@ -23,7 +23,7 @@ from app.source import keys_of, source
 from app.worker import Worker
 from services.descendants import become_subreaper, end_processes_of, instance_id
 from services.errors import ClinvkError, Problem
-from services.metrics_folder import make_metrics_folder, remove_metrics_folder
+from services.metrics_folder import forget_worker, make_metrics_folder, remove_metrics_folder
 from services.run_folder import RUNS_FOLDER, remove_folder_of
 from services.settings import Config, ServerSettings
 
@@ -160,6 +160,7 @@ def _child_exit(arbiter: Any, worker: Worker) -> None:
     if count := end_processes_of(instance_id(), worker.pid, keep=_own(arbiter)):
         log.warning("ended %d processes that worker %s had left", count, worker.pid)
     remove_folder_of(source.current().home / RUNS_FOLDER, worker.pid)
+    forget_worker(worker.pid)
 
 
 def _on_exit(arbiter: Any) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -80,11 +80,17 @@ class Container:
 
 
 def create_container(
-    config: Config, version: str, environment: Mapping[str, str] = os.environ, *, tell: Iterable[Tell] = ()
+    config: Config,
+    version: str,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    tell: Iterable[Tell] = (),
+    tell_waiting: Callable[[Mapping[str, int]], None] = lambda _: None,
 ) -> Container:
     """The services for a configuration.
 
-    ``environment`` is the server's own, of which the CLIs get a part; ``tell`` are told of every run that has ended.
+    ``environment`` is the server's own, of which the CLIs get a part; ``tell`` are told of every run that has ended,
+    ``tell_waiting`` how many CLIs of each backend wait for a prompt.
     """
     backends = create_backends(config.backends)
     server = config.server
@@ -93,7 +99,7 @@ def create_container(
     keys = KeyRing(partial(read_keys, server, lambda argv, timeout_s: engine.capture(argv, environment, timeout_s)))
     keys.start()
     registry = Registry(folder, worker_id())
-    pool = Pool(engine, bounds(config))
+    pool = Pool(engine, bounds(config), tell=tell_waiting)
     pool.open()
     runs = Runs(
         Planner(backends, config.backends, config.unified_flags, server, config.home),

@@ -18,6 +18,7 @@ class RunMetrics:
 
     def __init__(self, registry: CollectorRegistry, backends: Iterable[str]) -> None:
         """``backends`` are those whose counters are to be there from the start."""
+        self._backends = tuple(backends)
         self._runs = Counter(
             "clinvk_runs", "Runs that have ended: done, or an error's code.", ["backend", "outcome"], registry=registry
         )
@@ -41,7 +42,15 @@ class RunMetrics:
             multiprocess_mode="mostrecent",
         )
         self._slots = Gauge("clinvk_run_slots", "Run slots.", registry=registry, multiprocess_mode="mostrecent")
-        for backend in backends:
+        self._waiting = Gauge(
+            "clinvk_warm_processes",
+            "CLIs that wait for a prompt, started in advance, in all workers.",
+            ["backend"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.set_waiting({})
+        for backend in self._backends:
             self._runs.labels(backend, "done")
             self._cost_usd.labels(backend)
             self._warm.labels(backend)
@@ -61,6 +70,11 @@ class RunMetrics:
                 self._tokens.labels(backend, name.removesuffix("_tokens")).inc(number)
         if report.cost_usd:
             self._cost_usd.labels(backend).inc(report.cost_usd)
+
+    def set_waiting(self, counts: Mapping[str, int]) -> None:
+        """Note how many CLIs wait in this worker, by backend."""
+        for backend in self._backends:
+            self._waiting.labels(backend).set(counts.get(backend, 0))
 
     def set_now(self, runs: Mapping[str, int], slots: int) -> None:
         """Note what is going on, before somebody reads it: runs by state in all workers, and all their slots."""

@@ -27,6 +27,14 @@ def make_metrics_folder(home: Path) -> None:
     os.environ[VARIABLE] = str(folder)
 
 
+def forget_worker(pid: int) -> None:
+    """A worker has ended: what it said of its present state counts no more; what it has counted does."""
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - it looks for the folder at once
+
+    if VARIABLE in os.environ:
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
 def remove_metrics_folder() -> None:
     """Remove it, when the server ends."""
     folder = Path(os.environ.get(VARIABLE, ""))

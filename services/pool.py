@@ -15,8 +15,8 @@ import shutil
 import threading
 import time
 import uuid
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -56,13 +56,19 @@ class Pool:
         clock: Callable[[], float] = time.monotonic,
         available: Callable[[], int | None] = available_bytes,
         settle_s: float = SETTLE_S,
+        tell: Callable[[Mapping[str, int]], None] = lambda _: None,
     ) -> None:
-        """``available`` says how many bytes of memory are left, None where that is not known."""
+        """``available`` says how many bytes of memory are left, None where that is not known.
+
+        ``tell`` is told how many wait of each backend, whenever that has changed.
+        """
         self._engine = engine
         self._bounds = bounds
         self._clock = clock
         self._available = available
         self._settle_s = settle_s
+        self._tell = tell
+        self._told: Mapping[str, int] = {}
         self._shelf: Shelf[Waiting] = Shelf(bounds)
         self._lock = threading.Lock()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -99,6 +105,7 @@ class Pool:
                 waiting = None if self._stopped.is_set() else self._fitting(order)
             if waiting is None:
                 return None
+            self._tell_waiting()
             if waiting.is_good():
                 waiting.started.child.idle = False
                 if waiting.folder:
@@ -185,6 +192,15 @@ class Pool:
                 self._shelf.remove(waiting)
                 gone.append(waiting)
         _end(gone)
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        """Tell how many wait, if that is news."""
+        with self._lock:
+            counts = Counter(waiting.group for waiting in self._shelf)
+            if counts != self._told:
+                self._told = counts
+                self._tell(counts)
 
     def _do_tasks(self) -> None:
         with suppress(queue.Empty):
@@ -257,6 +273,7 @@ class Pool:
         with self._lock:
             gone = self._shelf.clear()
         self._to_start.clear()
+        self._tell_waiting()
         _end(gone)
         self._do_tasks()
 

@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -30,7 +31,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as clients see it.  ``started_at`` is in Unix seconds; ``owner`` is whose key it was made with."""
+    """A run as clients see it.  ``started_at`` is in Unix seconds; ``owner`` is whose key it was made with.
+
+    ``queued_ms`` is how long it has waited for a slot, so far or in all.  ``warm`` says whether its CLI had been
+    started in advance; None before it has one.
+    """
 
     run_id: str
     backend: str
@@ -39,6 +44,8 @@ class RunRecord:
     owner: str
     started_at: float
     state: Literal["queued", "running"] = "queued"
+    queued_ms: int = 0
+    warm: bool | None = None
 
 
 class Registry:
@@ -77,6 +84,15 @@ class Registry:
         except OSError as error:
             log.warning("run %s will not be listed: %s", record.run_id, error)
             self.remove(record.run_id)
+
+    def change(self, record: RunRecord) -> None:
+        """Something of a run is different now; whoever looks sees it as it was or as it is."""
+        path = self._description(record.run_id)
+        try:
+            Path(f"{path}~").write_bytes(orjson.dumps(record))
+            os.replace(f"{path}~", path)  # noqa: PTH105 - as the others
+        except OSError as error:
+            log.warning("run %s is listed as it was: %s", record.run_id, error)
 
     def remove(self, run_id: str) -> None:
         """A run has gone."""
@@ -133,6 +149,8 @@ def _read(path: Path) -> RunRecord | None:
     """The description in a file, with the state that shows in whether the run has a folder."""
     try:
         record = RunRecord(**orjson.loads(path.read_bytes()))
+        if record.warm is None:
+            record = replace(record, queued_ms=max(0, round((time.time() - record.started_at) * 1000)))
         return replace(record, state="running") if path.with_suffix("").is_dir() else record
     except (OSError, ValueError, TypeError):  # it has just ended
         return None

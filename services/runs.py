@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from services.backends.base import Errand, Options
 from services.deadline import Deadline
@@ -135,8 +134,8 @@ class Runs:
             run.launch(
                 self._engine, program, environment, pool=self._pool, order=self._order(plan, program, environment)
             )
-            if at_once or run.is_warm:
-                self._registry.add(_record(run))  # now, while the CLI starts
+            tell = self._registry.add if at_once else self._registry.change
+            tell(_record(run, run.is_warm))  # now, while the CLI starts
         except OSError as error:  # of the run's own folder: the disk is full
             run.refused = ErrorCode.BACKEND_UNAVAILABLE
             run.close()
@@ -252,10 +251,20 @@ class Runs:
                 tell(report)
 
 
-def _record(run: Run) -> RunRecord:
+def _record(run: Run, warm: bool | None = None) -> RunRecord:
+    """What others see of a run; ``warm`` is known once it has its CLI."""
     prompt = run.plan.prompt
-    state: Literal["queued", "running"] = "running" if run.is_warm else "queued"
-    return RunRecord(run.run_id, run.backend, run.model, prompt.session_id, prompt.owner, run.started_at, state)
+    return RunRecord(
+        run_id=run.run_id,
+        backend=run.backend,
+        model=run.model,
+        session_id=prompt.session_id,
+        owner=prompt.owner,
+        started_at=run.started_at,
+        state="queued" if warm is None else "running",
+        queued_ms=0 if warm is None else round(run.queued_s * 1000),
+        warm=warm,
+    )
 
 
 def _report(run: Run) -> RunReport:

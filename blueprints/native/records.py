@@ -105,6 +105,10 @@ class RunSchema(ma.Schema):
     session_id = fields.String(metadata=about("The session it continues; empty when it begins one or is ephemeral."))
     started_at = fields.String(metadata=about("When it was asked for (RFC 3339)."))
     state = fields.String(metadata=about("`queued`: waiting for a run slot; `running`."))
+    queued_ms = fields.Integer(metadata=about("Milliseconds that it has waited for a run slot, so far or in all."))
+    warm = fields.Boolean(
+        allow_none=True, metadata=about("Whether its CLI had been started in advance; null before it has one.")
+    )
 
 
 class RunsSchema(ma.Schema):

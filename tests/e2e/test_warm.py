@@ -67,10 +67,14 @@ ROUTES: Mapping[str, Callable[[Server, Cli, str], str]] = {
 }
 
 
-def hits(server: Server, cli: Cli) -> float:
-    name = f'clinvk_warm_runs_total{{backend="{cli.backend}"}} '
+def figures(server: Server, name: str) -> float:
+    """The sum of all series whose names begin so."""
     lines = server.client.get("/metrics").text.splitlines()
-    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+def hits(server: Server, cli: Cli) -> float:
+    return figures(server, f'clinvk_warm_runs_total{{backend="{cli.backend}"}} ')
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -133,7 +137,7 @@ def test_what_is_listed_is_there_for_the_first_prompt(
     ]
     settings = {"warm_processes": len(listed), "warm_at_start": listed, "metrics_enabled": True}
     server = start_real_server(servers, module_model_server, {"server": settings})
-    clis.wait_until_waiting(server, len(listed))
+    wait_until(lambda: figures(server, "clinvk_warm_processes") == len(listed), clis.START_S)
     for cli in (CLAUDE, CODEX, GEMINI):
         for number, route in enumerate(("native", "openai", "anthropic"), 1):
             assert "turn=1 " in ROUTES[route](server, cli, QUESTION)

@@ -37,6 +37,17 @@ def test_runs_whose_cli_was_there_are_counted_by_backend(registry: CollectorRegi
     assert counts == [2, 0]
 
 
+def test_those_that_wait_are_told_for_every_backend(registry: CollectorRegistry, metrics: RunMetrics) -> None:
+    def waiting() -> list[float | None]:
+        return [registry.get_sample_value("clinvk_warm_processes", {"backend": name}) for name in ("claude", "codex")]
+
+    assert waiting() == [0, 0]
+    metrics.set_waiting({"claude": 2})
+    assert waiting() == [2, 0]
+    metrics.set_waiting({"codex": 1})
+    assert waiting() == [0, 1]
+
+
 def test_tokens_and_cost_are_added_up(registry: CollectorRegistry, metrics: RunMetrics) -> None:
     metrics.tell(replace(REPORT, usage=TokenUsage(input_tokens=10, output_tokens=5, cache_write_tokens=3)))
     metrics.tell(replace(REPORT, cost_usd=None))

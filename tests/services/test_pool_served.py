@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import psutil
 import pytest
@@ -22,6 +23,19 @@ def server(start_server: ServerFactory) -> Server:
 
 
 KEEPING = {**CONFIG, "session": {"keep_warm_secs": 60}}
+
+
+@contextmanager
+def standing_still(workers: Iterable[psutil.Process]) -> Iterator[None]:
+    """Let the others get all requests."""
+    stopped = list(workers)
+    for worker in stopped:
+        worker.suspend()
+    try:
+        yield
+    finally:
+        for worker in stopped:
+            worker.resume()
 
 
 def warmed(server: Server) -> set[psutil.Process]:
@@ -43,9 +57,14 @@ def markers(server: Server) -> set[str]:
     return found
 
 
-def hits(server: Server) -> float:
+def figures(server: Server, name: str) -> float:
+    """The sum of a metric over all backends."""
     lines = server.client.get("/metrics").body.decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("clinvk_warm_runs_total{"))
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name}{{"))
+
+
+def hits(server: Server) -> float:
+    return figures(server, "clinvk_warm_runs_total")
 
 
 def test_the_next_request_on_every_route_finds_a_process(server: Server) -> None:
@@ -126,17 +145,14 @@ def test_a_turn_in_another_worker_is_not_forgotten(start_server: ServerFactory) 
     server = start_server(merged(KEEPING, {"server": {"workers": 2, "warm_processes": 8}}))
     session_id = server.client.prompt("hello").json()["session_id"]
     for number in range(2, 10):
-        stopped = server.workers()[number % 2]
-        stopped.suspend()
-        try:
+        with standing_still([server.workers()[number % 2]]):
             assert turn(server, session_id) == str(number)
-        finally:
-            stopped.resume()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
 def test_none_survives_its_worker(server: Server, how: signal.Signals) -> None:
     waiting = warmed(server)
+    assert figures(server, "clinvk_warm_processes") == 3
     (worker,) = server.workers()
     if how is signal.SIGKILL:
         worker.kill()
@@ -144,4 +160,30 @@ def test_none_survives_its_worker(server: Server, how: signal.Signals) -> None:
         server.process.send_signal(how)
     wait_until(lambda: not any(map(is_running, waiting)), 15)
     wait_until(lambda: [one.pid for one in server.workers()] not in ([], [worker.pid]), 15)
+    assert figures(server, "clinvk_warm_processes") == 0
     assert server.client.prompt("hello").status == 200
+    wait_until(lambda: figures(server, "clinvk_warm_processes") == 1)
+
+
+def test_what_waits_and_what_found_its_process_is_told_by_every_worker(start_server: ServerFactory) -> None:
+    settings = {"workers": 2, "warm_processes": 2, "max_concurrent_runs": 2, "warm_at_start": [{"backend": "codex"}]}
+    server = start_server(merged(CONFIG, {"server": settings}))
+    wait_until(lambda: figures(server, "clinvk_warm_processes") == 2, 15)
+    hanging = {"backend": "codex", "prompt": "FAKE:hang"}
+    with ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(server.client.send("POST", "/api/v1/prompt", hanging))
+
+        def states() -> list[tuple[str, bool | None]]:
+            found = server.client.get("/api/v1/runs").json()["runs"]
+            assert all(run["queued_ms"] >= 0 for run in found)
+            return sorted((run["state"], run["warm"]) for run in found)
+
+        wanted = [("queued", None)] * 4 + [("running", True)] * 2
+        wait_until(lambda: states() == wanted, 15)
+        for worker in server.workers():
+            with standing_still(one for one in server.workers() if one.pid != worker.pid):
+                assert states() == wanted
+                assert figures(server, "clinvk_warm_processes") == 0
+        waited = [run["queued_ms"] for run in server.client.get("/api/v1/runs").json()["runs"] if not run["warm"]]
+        assert min(waited) > 0

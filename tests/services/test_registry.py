@@ -1,4 +1,6 @@
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,8 @@ from services.descendants import worker_id
 from services.registry import Registry, RunRecord
 from tests.support.waiting import wait_until
 
-MINE = RunRecord("a1", "claude", "m", "s", "me", 1.0)
-OTHERS = RunRecord("b2", "codex", "", "", "somebody else", 2.0)
+MINE = RunRecord("a1", "claude", "m", "s", "me", 1.0, queued_ms=3, warm=False)
+OTHERS = RunRecord("b2", "codex", "", "", "somebody else", 2.0, queued_ms=4, warm=False)
 
 
 @pytest.fixture
@@ -44,6 +46,26 @@ def test_nobody_ends_the_run_of_another(registry: Registry, canceled: list[str])
 @pytest.mark.parametrize("ident", ["", "*", "../a1", "a1.run", "a?", "x" * 10_000, "ä\x00"])
 def test_what_is_no_id_names_no_run(registry: Registry, ident: str) -> None:
     assert registry.get(ident, "me") is None
+
+
+def test_what_has_changed_of_a_run_is_seen(registry: Registry) -> None:
+    now = replace(MINE, state="running", queued_ms=12, warm=True)
+    registry.change(now)
+    assert registry.list("me") == [now]
+    assert registry.count() == {"running": 1, "queued": 1}
+
+
+def told_as_queued(registry: Registry, ago_s: float) -> int:
+    """The milliseconds that a run waits by now which came so long ago."""
+    registry.add(replace(MINE, started_at=time.time() - ago_s, queued_ms=0, warm=None))
+    record = registry.get("a1", "me")
+    assert record is not None
+    return record.queued_ms
+
+
+def test_how_long_one_waits_by_now_is_told(registry: Registry) -> None:
+    assert told_as_queued(registry, 2) >= 2000
+    assert told_as_queued(registry, -3600) == 0, "the clock was set back"
 
 
 def test_a_run_that_has_ended_is_gone(registry: Registry) -> None:
