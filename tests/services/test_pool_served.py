@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import psutil
 import pytest
@@ -171,18 +171,23 @@ def test_what_waits_and_what_found_its_process_is_told_by_every_worker(start_ser
     wait_until(lambda: figures(server, "clinvk_warm_processes") == 2, 15)
     hanging = {"backend": "codex", "prompt": "FAKE:hang"}
     with ExitStack() as stack:
-        for _ in range(6):
-            stack.enter_context(server.client.send("POST", "/api/v1/prompt", hanging))
 
         def states() -> list[tuple[str, bool | None]]:
             found = server.client.get("/api/v1/runs").json()["runs"]
             assert all(run["queued_ms"] >= 0 for run in found)
             return sorted((run["state"], run["warm"]) for run in found)
 
-        wanted = [("queued", None)] * 4 + [("running", True)] * 2
-        wait_until(lambda: states() == wanted, 15)
+        def alone(worker: psutil.Process) -> AbstractContextManager[None]:
+            return standing_still(one for one in server.workers() if one.pid != worker.pid)
+
+        for number, worker in enumerate(server.workers(), 1):
+            with alone(worker):
+                for _ in range(3):
+                    stack.enter_context(server.client.send("POST", "/api/v1/prompt", hanging))
+                wanted = [("queued", None)] * 2 * number + [("running", True)] * number
+                wait_until(lambda wanted=wanted: states() == wanted, 15)  # type: ignore[misc]
         for worker in server.workers():
-            with standing_still(one for one in server.workers() if one.pid != worker.pid):
+            with alone(worker):
                 assert states() == wanted
                 assert figures(server, "clinvk_warm_processes") == 0
         waited = [run["queued_ms"] for run in server.client.get("/api/v1/runs").json()["runs"] if not run["warm"]]
