@@ -23,7 +23,10 @@ CONFIG = {
         "max_queued_runs": 64,
         "request_timeout_secs": 5,
         "graceful_timeout_secs": 10,
-    }
+        "warm_processes": 8,
+        "warm_idle_secs": 5,
+    },
+    "session": {"keep_warm_secs": 5},
 }
 CLIENTS = 8
 RELOADS = 5
