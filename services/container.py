@@ -74,8 +74,8 @@ class Container:
         self.availability.close()
         self.keys.close()
         self.housekeeping.stop()
-        self.registry.close()
         self.runs.close()
+        self.registry.close()
         self.store.close()
 
 

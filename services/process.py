@@ -29,7 +29,7 @@ from services.descendants import MARKER, worker_id
 from services.environment import find_program, secrets_of
 from services.errors import ClinvkError, ErrorCode
 from services.private_home import furnish
-from services.run_folder import RunFolder
+from services.run_folder import RunFolder, Spares
 
 CHUNK_BYTES = 256 * 1024
 STDERR_TAIL_BYTES = 4096
@@ -333,6 +333,7 @@ class Engine:
         self._live: dict[int, Child] = {}
         self._worker = worker_id()
         self._folder = folder / self._worker
+        self._spares = Spares()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -344,7 +345,7 @@ class Engine:
         Raises ClinvkError: ``backend_unavailable`` when the program cannot be started, ``workdir_not_allowed`` when its
         folder is gone.
         """
-        folder = RunFolder.create(f"{self._folder}/{run_id}", spawn.files, prompt)
+        folder = RunFolder.create(f"{self._folder}/{run_id}", spawn.files, prompt, self._spares)
         try:
             marker = f"{self._worker}.{run_id}"
             own = {name: folder.resolve(value, prompt) for name, value in spawn.environment}

@@ -1,16 +1,18 @@
 """Which runs there are, in every worker of the server, and how to end one from any of them.
 
-Each worker has a folder of its own below ``<home>/runs``; in it a small file describes each of its runs, and a FIFO
-takes the ids of runs to be canceled.  So a run costs two file operations, no worker needs to know of another, and
-what a killed worker leaves is told by its folder's name, which holds the instance and the worker's pid.
+Each worker has a folder of its own below ``<home>/runs``; in it a file describes each of its runs, and a FIFO takes the
+ids of runs to be canceled.  So a run costs two writes, no worker needs to know of another, and what a killed worker
+leaves is told by its folder's name, which holds the instance and the worker's pid.
 """
 
+import itertools
 import logging
 import os
 import select
 import threading
 import time
-from collections import Counter
+import zlib
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,10 +23,14 @@ import orjson
 
 from services import descendants
 
-DESCRIPTION = ".run"
 CONTROL = "control"
-LONGEST_ID = 64
-"""Characters of the ids that are looked for: a longer one would be too long for a file's name."""
+LIST = "list"
+PLACE_BYTES = 2048
+"""What a run has in the file: a checksum, its description, a newline; a NUL stands first where there is none."""
+CHECKSUM_BYTES = 8
+LONGEST_TEXT = PLACE_BYTES - CHECKSUM_BYTES - 1
+LONGEST_NAME = 200
+"""Characters of a model's name that are told of a run."""
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +65,11 @@ class Registry:
         self._own = folder / worker
         self._cancel: Callable[[str], None] | None = None
         self._control: int | None = None
+        self._list: int | None = None
+        self._places: dict[str, int] = {}
+        self._free: deque[int] = deque()
+        self._new_places = itertools.count()
+        self._lock = threading.Lock()
 
     def open(self, cancel: Callable[[str], None]) -> None:
         """Begin to listen to the other workers; ``cancel`` is called with the id of a run that is to be ended."""
@@ -76,40 +87,53 @@ class Registry:
                     return
                 cancel(run_id)
 
-    def add(self, record: RunRecord) -> None:
-        """A run has come; where that cannot be written down (the disk is full), it goes on unseen."""
-        try:  # whoever reads it before it is whole takes it for a run that has not come yet
-            with open(self._description(record.run_id), "wb", buffering=0) as file:  # noqa: PTH123 - for every run
-                file.write(orjson.dumps(record))
-        except OSError as error:
-            log.warning("run %s will not be listed: %s", record.run_id, error)
-            self.remove(record.run_id)
+    # ------------------------------------------------------------------ this worker's
 
-    def change(self, record: RunRecord) -> None:
-        """Something of a run is different now; whoever looks sees it as it was or as it is."""
-        path = self._description(record.run_id)
+    def put(self, record: RunRecord) -> None:
+        """A run has come, or is not as it was; where that cannot be written (the disk is full), it goes on unseen."""
+        text = orjson.dumps(replace(record, model=record.model[:LONGEST_NAME]))
+        place = self._place_of(record.run_id)
         try:
-            Path(f"{path}~").write_bytes(orjson.dumps(record))
-            os.replace(f"{path}~", path)  # noqa: PTH105 - as the others
+            os.pwrite(self._opened(), b"%08x%b\n" % (zlib.crc32(text), text[:LONGEST_TEXT]), place * PLACE_BYTES)
         except OSError as error:
-            log.warning("run %s is listed as it was: %s", record.run_id, error)
+            log.warning("run %s is not listed as it is: %s", record.run_id, error)
+
+    def _place_of(self, run_id: str) -> int:
+        """The place that it has, or has now been given."""
+        place = self._places.get(run_id)
+        if place is None:
+            try:
+                place = self._free.pop()
+            except IndexError:
+                place = next(self._new_places)
+            self._places[run_id] = place
+        return place
 
     def remove(self, run_id: str) -> None:
         """A run has gone."""
-        with suppress(FileNotFoundError):
-            os.unlink(self._description(run_id))  # noqa: PTH108 - for every run
+        place = self._places.pop(run_id, None)
+        if place is not None:
+            with suppress(OSError):  # then the place stays taken
+                os.pwrite(self._opened(), b"\0", place * PLACE_BYTES)
+                self._free.append(place)
 
-    def _description(self, run_id: str) -> str:
-        return f"{self._own}/{run_id}{DESCRIPTION}"
+    def _opened(self) -> int:
+        """The file, which is made for the first run.  Raises OSError."""
+        with self._lock:
+            if self._list is None:
+                self._list = os.open(self._own / LIST, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return self._list
+
+    # ------------------------------------------------------------------ all workers'
 
     def list(self, owner: str) -> list[RunRecord]:
         """All runs of an owner, the oldest first."""
-        found = [record for path in self._descriptions("*") if (record := _read(path)) and record.owner == owner]
+        found = [record for _, record in self._all() if record.owner == owner]
         return sorted(found, key=lambda record: record.started_at)
 
     def count(self) -> Counter[str]:
         """How many runs there are in each state, whoever's."""
-        return Counter(record.state for path in self._descriptions("*") if (record := _read(path)))
+        return Counter(record.state for _, record in self._all())
 
     def get(self, run_id: str, owner: str) -> RunRecord | None:
         """A run of an owner's, wherever it goes on; None when there is none."""
@@ -126,34 +150,49 @@ class Registry:
         return None
 
     def _find(self, run_id: str, owner: str) -> Iterator[tuple[Path, RunRecord]]:
-        if not run_id.isalnum() or len(run_id) > LONGEST_ID:
-            return
-        for path in self._descriptions(run_id):
-            record = _read(path)
-            if record is not None and record.owner == owner:
-                yield path.parent, record
+        for _ in range(2):  # one that is being written the first time is there the second
+            for folder, record in self._all():
+                if (record.run_id, record.owner) == (run_id, owner):
+                    yield folder, record
+                    return
 
-    def _descriptions(self, run_id: str) -> Iterator[Path]:
-        for path in self._folder.glob(f"*/{run_id}{DESCRIPTION}"):
+    def _all(self) -> Iterator[tuple[Path, RunRecord]]:
+        """The runs of all living workers, each with its worker's folder."""
+        for path in self._folder.glob(f"*/{LIST}"):
             if descendants.is_alive(path.parent.name.partition(".")[0]):
-                yield path
+                yield from ((path.parent, record) for record in _read(path))
 
     def close(self) -> None:
-        """Listen no more."""
-        if self._control is not None:
-            self._control = None
-            _tell(self._own / CONTROL, CONTROL)
+        """Listen no more, and write no more."""
+        control, self._control = self._control, None
+        if control is not None:
+            os.write(control, f"{CONTROL}\n".encode("ascii"))
+        with self._lock:
+            if self._list is not None:
+                os.close(self._list)
+                self._list = None
 
 
-def _read(path: Path) -> RunRecord | None:
-    """The description in a file, with the state that shows in whether the run has a folder."""
+def _read(path: Path) -> Iterator[RunRecord]:
+    """The runs in a worker's file."""
     try:
-        record = RunRecord(**orjson.loads(path.read_bytes()))
-        if record.warm is None:
-            record = replace(record, queued_ms=max(0, round((time.time() - record.started_at) * 1000)))
-        return replace(record, state="running") if path.with_suffix("").is_dir() else record
-    except (OSError, ValueError, TypeError):  # it has just ended
+        data = path.read_bytes()
+    except OSError:  # the worker has just ended
+        return
+    for start in range(0, len(data), PLACE_BYTES):
+        if data[start] and (record := _described(data[start : start + PLACE_BYTES])) is not None:
+            yield record
+
+
+def _described(place: bytes) -> RunRecord | None:
+    """The run in a place; None when it is being written."""
+    text = place[CHECKSUM_BYTES : place.find(b"\n")]
+    if place[:CHECKSUM_BYTES] != b"%08x" % zlib.crc32(text):
         return None
+    record = RunRecord(**orjson.loads(text))
+    if record.warm is None:
+        return replace(record, queued_ms=max(0, round((time.time() - record.started_at) * 1000)))
+    return record
 
 
 def _tell(control: Path, word: str) -> None:

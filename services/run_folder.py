@@ -4,9 +4,11 @@ import glob
 import os
 import re
 import shutil
+import stat
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.backends.base import InRun, PromptText
@@ -15,9 +17,45 @@ from services.descendants import instance_id, is_alive
 RUNS_FOLDER = "runs"
 """In the home folder: a folder per worker, and in it one per run."""
 
-TEMPORARY = "tmp"
-"""The name of a run's TMPDIR."""
+WORK, TEMPORARY = "work", "tmp"
+"""The names of the folder that a run works in, and of its TMPDIR."""
+SPARE = "spare-"
+"""How the name of a folder begins that waits for a run."""
+MOST_SPARES = 64
+AS_MADE = stat.S_IFDIR | 0o700
 SANE_SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+class Spares:
+    """Folders that runs have left as they had found them, for others.
+
+    Making a folder and removing it is most of what a short run costs on a disk: a file system gives away no inode that
+    it has just got back, and looks for another the longer, the more there are of these.  Safe to use from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._paths: deque[str] = deque()
+
+    def take(self, path: str) -> bool:
+        """Let one be the folder at this path, which no run has ever worked at; whether there was one."""
+        try:
+            os.rename(self._paths.pop(), path)  # noqa: PTH104 - for every run, as all that follows
+        except (IndexError, OSError):
+            return False
+        return True
+
+    def put(self, folder: "RunFolder") -> bool:
+        """Keep one of which nobody can see that it was used; whether it is kept."""
+        if len(self._paths) >= MOST_SPARES or not folder.is_as_new():
+            return False
+        place, _, name = folder.path.rpartition("/")
+        path = f"{place}/{SPARE}{name}"
+        try:
+            os.rename(folder.path, path)  # noqa: PTH104
+        except OSError:
+            return False
+        self._paths.append(path)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +65,17 @@ class RunFolder:
     path: str
     work: str
     temporary: str
+    spares: Spares = field(default_factory=Spares, repr=False)
 
     @classmethod
-    def create(cls, path: str, files: Iterable[tuple[str, str | PromptText]], prompt: str) -> "RunFolder":
-        """Make the folder (0700) and write the files (0600) into it."""
-        folder = cls(path, f"{path}/work", f"{path}/{TEMPORARY}")
-        for own in (path, folder.work, folder.temporary):
-            os.mkdir(own, mode=0o700)  # noqa: PTH102 - for every run
+    def create(
+        cls, path: str, files: Iterable[tuple[str, str | PromptText]], prompt: str, spares: Spares | None = None
+    ) -> "RunFolder":
+        """Make the folder (0700), or take one of the ``spares``, and write the files (0600) into it."""
+        folder = cls(path, f"{path}/{WORK}", f"{path}/{TEMPORARY}", spares or Spares())
+        if not folder.spares.take(path):
+            for own in (path, folder.work, folder.temporary):
+                os.mkdir(own, mode=0o700)  # noqa: PTH102
         for name, text in files:
             target = Path(path, name)
             target.touch(mode=0o600)
@@ -50,8 +92,22 @@ class RunFolder:
             case text:
                 return text
 
+    def is_as_new(self) -> bool:
+        """Whether it is as it was made: empty, for nobody else, and nothing attached to it."""
+        try:
+            return all(
+                sorted(os.listdir(path)) == names  # noqa: PTH208 - for every run
+                and os.lstat(path).st_mode == AS_MADE
+                and all(name.startswith("security.") for name in os.listxattr(path))  # these are the system's own
+                for path, names in ((self.path, [TEMPORARY, WORK]), (self.work, []), (self.temporary, []))
+            )
+        except OSError:
+            return False
+
     def remove(self) -> None:
-        """Remove it with everything in it."""
+        """Remove it with everything in it, or keep it for another run."""
+        if self.spares.put(self):
+            return
         try:  # most runs leave nothing in it, and looking for what there is takes longer than this
             for folder in (self.work, self.temporary, self.path):
                 os.rmdir(folder)  # noqa: PTH106

@@ -129,13 +129,12 @@ class Runs:
                 announce(run)
             at_once = run.ask_for_slot(self._slots)
             if not at_once:
-                self._registry.add(_record(run))
+                self._registry.put(_record(run))
                 run.wait_for_slot(self._slots)
             run.launch(
                 self._engine, program, environment, pool=self._pool, order=self._order(plan, program, environment)
             )
-            tell = self._registry.add if at_once else self._registry.change
-            tell(_record(run, run.is_warm))  # now, while the CLI starts
+            self._registry.put(_record(run, run.is_warm))  # now, while the CLI starts
         except OSError as error:  # of the run's own folder: the disk is full
             run.refused = ErrorCode.BACKEND_UNAVAILABLE
             run.close()

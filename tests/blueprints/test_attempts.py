@@ -138,7 +138,7 @@ def running(house: House, tmp_path: Path) -> Iterator[House]:
     house.app.extensions["clinvk"] = replace(house.app.extensions["clinvk"], registry=registry)
     assert house.ask("POST", "/api/v1/prompt", json=PROMPT).status_code == 200
     owner = house.runs.started[0].plan.prompt.owner
-    registry.add(RunRecord("a1b2c3", "claude", "", "", owner, 1.0))
+    registry.put(RunRecord("a1b2c3", "claude", "", "", owner, 1.0))
     yield house
     registry.close()
 

@@ -24,6 +24,7 @@ from services.run import Run
 from services.runs import Runs
 from services.settings import ServerSettings
 from services.shelf import Bounds
+from tests.support.files import run_folders
 from tests.support.scripts import ScriptBackend, script_runs
 from tests.support.waiting import wait_until
 
@@ -67,7 +68,8 @@ class World:
         return [psutil.Process(waiting.started.child.pid) for waiting in self.pool._shelf]
 
     def folders(self) -> list[Path]:
-        return [path for path in (self.folder / "runs").glob("*/*") if path.is_dir()]
+        """Those of runs and of processes that wait."""
+        return run_folders(self.folder / "runs")
 
 
 MakeWorld = Callable[..., World]

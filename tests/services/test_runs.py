@@ -25,7 +25,7 @@ from services.process import Wake
 from services.prompts import Prompt
 from services.runs import Run, Runs
 from services.settings import BackendSettings, ServerSettings
-from tests.support.files import below
+from tests.support.files import below, run_folders
 from tests.support.scripts import ScriptBackend, script_runs
 from tests.support.waiting import wait_until
 
@@ -338,7 +338,7 @@ def test_an_early_end_leaves_nothing(
     rest = [event for batch in batches for event in batch]
     assert time.monotonic() - began_s < (3 if how == "deadline" else 2)
     assert [is_gone(process) for process in found] == [True] * 4
-    wait_until(lambda: not list((tmp_path / "runs").glob("*/*")))
+    wait_until(lambda: not run_folders(tmp_path / "runs"))
     if how not in ("close", "generator closed"):
         outcome = rest[-1]
         assert isinstance(outcome, Failed)

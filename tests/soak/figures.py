@@ -9,6 +9,7 @@ from typing import Self
 
 import psutil
 
+from tests.support.files import run_folders
 from tests.support.server import Server
 
 MEMORY_LEEWAY = 1.10
@@ -47,7 +48,7 @@ class Figures:
             cli_processes=len(server.of_runs()),
             threads=threads,
             open_files=files,
-            run_folders=sum(path.is_dir() for path in (home / "runs").glob("*/*")),
+            run_folders=len(run_folders(home / "runs")),
             lost_folders=sum(path.name not in folders for path in (home / "work").glob("*")),
             sessions=sessions,
             active_sessions=active,
