@@ -6,7 +6,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger as GunicornLogger
 from pythonjsonlogger.core import RESERVED_ATTRS
-from pythonjsonlogger.json import JsonFormatter
+from pythonjsonlogger.orjson import OrjsonFormatter
 
 from app.source import source
 from services.tracing import NO_REQUEST, RequestIdFilter
@@ -17,12 +17,12 @@ NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """What a terminal could take for a command, or a reader for another line."""
 
 
-class JsonLines(JsonFormatter):
+class JsonLines(OrjsonFormatter):
     """One JSON object a line: time (RFC 3339), level, logger, pid, message, request_id, and what a line says more."""
 
     def __init__(self) -> None:
         names = {"levelname": "level", "name": "logger", "process": "pid"}
-        super().__init__([*names, "message"], rename_fields=names, timestamp="time", json_ensure_ascii=False)
+        super().__init__([*names, "message"], rename_fields=names, timestamp="time")
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         """What is written of a line: the request's id only where there is one."""

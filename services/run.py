@@ -97,7 +97,7 @@ class Run:
         self._start_cold: Callable[[], None] = lambda: None
         self._early: list[Event] = []
         self._conversation: Conversation | None = None
-        self._home = Path()
+        self._home = ""
         self._splitter = LineSplitter(limits.max_line_bytes)
         self._exit_by = Deadline()
         self._line_by = Deadline()
@@ -162,7 +162,7 @@ class Run:
 
         One of the ``pool`` that fits the ``order`` is taken if it is as good as a fresh one.
         """
-        self._home = Path(environment.get("HOME", "/nonexistent"))
+        self._home = environment.get("HOME", "/nonexistent")
         self.order = order
         as_planned = self.plan
 
@@ -438,7 +438,8 @@ class Run:
             if self.outcome is None and self._conversation is not None:
                 self._interrupt(self._started.child, self._conversation, self._stop or ABANDONED)
             self._started.child.close()
-            keep(self.plan.spawn.home, Path(self._started.folder.path, "home"), self._home, self.cli_session_id)
+            if (home := self.plan.spawn.home) is not None:
+                keep(home, Path(self._started.folder.path, "home"), Path(self._home), self.cli_session_id)
         with self._lock:
             self._closed = True
             os.close(self._wake_fd)

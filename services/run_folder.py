@@ -129,7 +129,7 @@ def remove_dead_folders(folder: Path) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -> None:
+def remove_leftovers(home: str, patterns: Iterable[str], cli_session_id: str) -> None:
     """Remove what a CLI has left in its own home; see :class:`~services.backends.base.Spawn` for the patterns."""
     for pattern in patterns:
         if "{session}" in pattern and not SANE_SESSION_ID.fullmatch(cli_session_id):
@@ -138,11 +138,12 @@ def remove_leftovers(home: Path, patterns: Iterable[str], cli_session_id: str) -
         if not glob.has_magic(own):
             _remove(f"{home}/{own}")
             continue
-        for path in home.glob(own):
-            _remove(str(path))
+        for name in glob.iglob(own, root_dir=home, include_hidden=True):  # noqa: PTH207 - for every run
+            path = f"{home}/{name}"
+            _remove(path)
             if "*" in Path(pattern).parent.name:
                 with suppress(OSError):  # it may be gone, or hold something else
-                    path.parent.rmdir()
+                    Path(path).parent.rmdir()
 
 
 def _remove(path: str) -> None:

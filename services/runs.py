@@ -89,7 +89,7 @@ class Runs:
             cli_session_id = run.cli_session_id
         home = self._environment.get("HOME")
         if home:
-            remove_leftovers(Path(home), errand.leftovers, options.resume)
+            remove_leftovers(home, errand.leftovers, options.resume)
             remove_empty_folders(Path(home), errand.empty_folders)
         return outcome, cli_session_id
 

@@ -109,7 +109,7 @@ class Waiting:
         self.started.folder.remove()
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
-        remove_leftovers(Path(self.order.environment.get("HOME", "/nonexistent")), self.order.spawn.leftovers, "")
+        remove_leftovers(self.order.environment.get("HOME", "/nonexistent"), self.order.spawn.leftovers, "")
 
 
 def order_for(planner: Planner, plan: Plan, program: str, environment: Mapping[str, str]) -> Order | None:
