@@ -27,6 +27,11 @@ from app.refusals import ErrorsAsJson
 
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 RETRY_ACCEPT_S = 0.05
+YIELD_S = 0.0005
+"""How long one of several workers leaves the next connection to the others when it has just accepted one: else one that
+is awake takes all that come at once, and their runs wait for its slots while those of the others are free."""
+CROWD = 64
+"""Of more connections than these each worker takes what it can."""
 TELL_EVERY_S = 1.0
 """How often the arbiter is told that this worker lives: gunicorn's own tells it at each event, by a call that costs."""
 THREADS_END_WITHIN_S = 1.0
@@ -74,6 +79,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         self._watching: ThreadPoolExecutor | None = None
         self._stopping = False
         self._told_s = 0.0
+        self._accepted_s = 0.0
 
     def notify(self) -> None:
         """Tell the arbiter that this worker lives."""
@@ -100,6 +106,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
 
     def accept(self, listener: Any) -> None:
         """Accept a connection; it gets a thread when a request's head has arrived."""
+        self._let_others_have_it()
         try:
             plain, client = listener.accept()
         except OSError as error:
@@ -115,6 +122,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         sock = ClientSocket.adopt(plain, self.limits.write_timeout_s)
         server = listener.getsockname()
         self.enqueue_req(Connection(self.cfg, sock, client, server, limits=self.limits, linger=self.linger))
+
+    def _let_others_have_it(self) -> None:
+        """Leave a connection for a moment to the other workers, if the last one was ours, too."""
+        before_s, self._accepted_s = self._accepted_s, time.monotonic()
+        if self.cfg.workers > 1 and self.nr_conns < CROWD and self._accepted_s - before_s < 2 * YIELD_S:
+            time.sleep(YIELD_S)
+            self._accepted_s = time.monotonic()
 
     def _make_room(self) -> None:
         """Close the connection that has waited longest for its client, if any has."""

@@ -26,6 +26,10 @@ class TokenUsage:
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
 
+    def told(self) -> dict[str, int]:
+        """Those that are not 0, by name."""
+        return {name: number for name in self.__slots__ if (number := getattr(self, name))}
+
     def __add__(self, other: "TokenUsage") -> "TokenUsage":
         return TokenUsage(
             self.input_tokens + other.input_tokens,

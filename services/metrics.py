@@ -1,7 +1,6 @@
 """What is counted of runs, for Prometheus.  Every label has a fixed set of values: configured backends, error codes."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -65,9 +64,8 @@ class RunMetrics:
         self._run_s.labels(backend).observe(report.duration_s)
         if report.first_text_s is not None:
             self._text_s.labels(backend).observe(report.first_text_s)
-        for name, number in asdict(report.usage).items():
-            if number:
-                self._tokens.labels(backend, name.removesuffix("_tokens")).inc(number)
+        for name, number in report.usage.told().items():
+            self._tokens.labels(backend, name.removesuffix("_tokens")).inc(number)
         if report.cost_usd:
             self._cost_usd.labels(backend).inc(report.cost_usd)
 

@@ -91,7 +91,8 @@ class Planner:
             message = f"there is no backend {prompt.backend!r}; there are: {known}"
             raise ClinvkError.field(prompt.at("backend"), message, ErrorCode.UNKNOWN_BACKEND)
         settings = self._settings[prompt.backend]
-        prompt = replace(prompt, dry_run=prompt.dry_run or self._defaults.dry_run)
+        if self._defaults.dry_run and not prompt.dry_run:
+            prompt = replace(prompt, dry_run=True)
         prompt = _whole(prompt, backend)
         self._check_text(prompt, backend)
         options = self._options(prompt, backend, settings)
@@ -103,7 +104,7 @@ class Planner:
                 options, workdir=workdir, keep_session=keep, resume=kept.cli_session_id, private_folder=private
             )
         self._check_modes(prompt, options)
-        return replace(self._plan(prompt, backend, options, backend.spawn(options)), kept=kept)
+        return self._plan(prompt, backend, options, backend.spawn(options), kept=kept)
 
     def spawn_in(self, backend: Backend, options: Options, folder: str) -> Spawn:
         """What is started for these options in another folder of a session's own."""
@@ -112,17 +113,24 @@ class Planner:
     def errand(self, prompt: Prompt, options: Options, errand: Errand) -> Plan:
         """The plan of an errand that has a process; ``prompt`` says for whom it is."""
         assert errand.spawn is not None
-        return replace(
-            self._plan(prompt, self._backends[prompt.backend], options, errand.spawn),
-            conversation=errand.conversation,
-        )
+        backend = self._backends[prompt.backend]
+        return self._plan(prompt, backend, options, errand.spawn, conversation=errand.conversation)
 
-    def _plan(self, prompt: Prompt, backend: Backend, options: Options, spawn: Spawn) -> Plan:
+    def _plan(
+        self,
+        prompt: Prompt,
+        backend: Backend,
+        options: Options,
+        spawn: Spawn,
+        *,
+        kept: Kept | None = None,
+        conversation: Conversation | None = None,
+    ) -> Plan:
         settings = self._settings[prompt.backend]
         spawn = self._started(spawn, settings)
         timeouts = [self._defaults.command_timeout_secs, self._server.request_timeout_secs]
         timeout_s = min((secs for secs in timeouts if secs > 0), default=0.0)
-        return Plan(prompt, backend, settings, options, spawn, timeout_s)
+        return Plan(prompt, backend, settings, options, spawn, timeout_s, kept, conversation)
 
     def _started(self, spawn: Spawn, settings: BackendSettings) -> Spawn:
         """The spawn with the program that the configuration names, if it does."""

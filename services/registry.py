@@ -91,7 +91,9 @@ class Registry:
 
     def put(self, record: RunRecord) -> None:
         """A run has come, or is not as it was; where that cannot be written (the disk is full), it goes on unseen."""
-        text = orjson.dumps(replace(record, model=record.model[:LONGEST_NAME]))
+        if len(record.model) > LONGEST_NAME:
+            record = replace(record, model=record.model[:LONGEST_NAME])
+        text = orjson.dumps(record)
         place = self._place_of(record.run_id)
         try:
             os.pwrite(self._opened(), b"%08x%b\n" % (zlib.crc32(text), text[:LONGEST_TEXT]), place * PLACE_BYTES)

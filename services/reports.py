@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.events import TokenUsage
@@ -53,7 +53,7 @@ def log_run(report: RunReport, *, prompts: bool) -> None:
         "queued_ms": _ms(report.queued_s),
         "first_text_ms": _ms(report.first_text_s),
         "duration_ms": _ms(report.duration_s),
-        **{name: number for name, number in asdict(report.usage).items() if number},
+        **report.usage.told(),
         "cost_usd": report.cost_usd,
         "prompt": report.prompt if prompts else "",
     }

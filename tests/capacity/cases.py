@@ -46,7 +46,7 @@ def warmed(start: ServerFactory, count: int, **server: Any) -> Server:
     """A server in which so many CLIs wait, one of them on a session."""
     served = started(start, warm_processes=count, max_concurrent_runs=count, **server)
     assert served.client.prompt(SOON).json()["exit_code"] == 0
-    wait_until(lambda: waiting(served) == 2, WAIT_S)
+    wait_until(lambda: waiting(served) == min(2, count), WAIT_S)
 
     def is_full() -> bool:
         """Ask as many at once as are missing; whether that many wait by now, which is a moment after the answers."""
@@ -162,7 +162,7 @@ def short_of_memory(_: ServerFactory) -> Iterator[Finding]:
             gone_ms = (time.monotonic() - began_s) * 1000
             left_bytes = 2 * SPARE_BYTES
             _ask(runs, owner="d")
-            wait_until(lambda: pool.waiting == 1, WAIT_S)
+            wait_until(lambda: pool.waiting > 0, WAIT_S)
         finally:
             runs.close()
     yield Finding(
