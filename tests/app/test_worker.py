@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 
+import psutil
 import pytest
 
 from app.server import CONNECTIONS
 from app.worker import WORKING_THREADS, Worker
 from tests.app.conftest import Running, Start
+from tests.support.server import Server, ServerFactory
 from tests.support.waiting import wait_until
 
 LIMIT_S = 1.0
@@ -491,3 +493,29 @@ def test_a_header_by_another_spelling_is_none(running: Running) -> None:
     """A proxy that removes X-Forwarded-Proto lets X_Forwarded_Proto pass, which WSGI could not tell apart."""
     headers = {"X_Forwarded_Proto": "https", "Content_Length": "5", "Script_Name": "/x"}
     assert running.client.get("/health", headers=headers).json()["scheme"] == "http"
+
+
+def shares(server: Server, connections: int) -> list[int]:
+    """How many of so many connections, made while nobody looked, each worker has."""
+    workers = server.workers()
+    for worker in workers:
+        worker.suspend()
+    with ExitStack() as stack:
+        for _ in range(connections):
+            stack.enter_context(server.client.raw(b""))
+        for worker in workers:
+            worker.resume()
+
+        def counts() -> list[int]:
+            found = [worker.net_connections("tcp") for worker in workers]
+            return [sum(one.status == psutil.CONN_ESTABLISHED for one in its) for its in found]
+
+        wait_until(lambda: sum(counts()) == connections)
+        return counts()
+
+
+def test_of_many_connections_at_once_each_worker_gets_its_part(start_server: ServerFactory) -> None:
+    server = start_server({"server": {"workers": 2}})
+    wait_until(lambda: len(server.workers()) == 2)
+    found = [min(shares(server, 16)) for _ in range(11)]
+    assert sorted(found)[5] >= 4, found
