@@ -30,9 +30,6 @@ from services.settings import Config, ServerSettings
 log = logging.getLogger("gunicorn.error")
 
 PR_SET_DUMPABLE = 4  # <linux/prctl.h>
-COLLECT_AFTER = 10_000
-"""How many more objects there must be for Python to look for cycles among the young ones; with its 700 that is done for
-every prompt, and finds next to nothing."""
 SWITCH_S = 0.001
 """How long a thread may compute before another that waits has its turn; with Python's 5 ms, one that has to wait for
 twenty others at each of its steps takes a second for what is done in one of 5 ms."""
@@ -174,13 +171,12 @@ def _on_exit(arbiter: Any) -> None:
 
 
 def keep_what_is_loaded() -> None:
-    """Take all there is by now out of garbage collection, and let there be fewer: it stays until the end, mostly code.
+    """Take all there is by now out of garbage collection: it stays until the end, and most of it is code.
 
     No collection looks through it again, which would also copy the pages that workers share; the one at a process's end
     takes a third of a second otherwise.
     """
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
 
 
 def _own(arbiter: Any) -> tuple[int, ...]:
