@@ -89,7 +89,7 @@ def in_shapes(cli: str, old: Shape, new: Shape) -> Iterator[Difference]:
     for kind in sorted(old.fields.keys() & new.fields.keys()):
         yield from in_fields(cli, kind, old.fields[kind], new.fields[kind])
     for first, second in sorted(old.before):
-        if (second, first) in new.before:
+        if (second, first) in new.before and known.has_a_place(cli, first) and known.has_a_place(cli, second):
             both_read = known.reads_kind(cli, first) and known.reads_kind(cli, second)
             yield Difference(f"{' '.join(second)} now before {' '.join(first)}", both_read)
 

@@ -15,6 +15,8 @@ from tests.support.guard import ROOT
 BACKENDS = ROOT / "services" / "backends"
 WITHOUT_NAME = {"[]", "*"}
 ENVELOPE = {"answer to", "refusal of", "other"}
+AT_ANY_TIME = {("codex", ("warning",))}
+"""Lines that a CLI prints beside what it is asked for, sooner or later, as it happens."""
 
 
 @cache
@@ -34,6 +36,11 @@ def texts(source: Path) -> Iterator[str]:
 def reads_kind(cli: str, kind: shape.Kind) -> bool:
     """Whether clinvk can tell lines of this kind from others."""
     return set(kind) - ENVELOPE <= words(cli)
+
+
+def has_a_place(cli: str, kind: shape.Kind) -> bool:
+    """Whether lines of this kind come in an order with the others."""
+    return (cli, kind) not in AT_ANY_TIME
 
 
 def reads_field(cli: str, kind: shape.Kind, path: shape.Path) -> bool:

@@ -83,6 +83,14 @@ def test_lines_come_in_another_order() -> None:
     assert ("result success now before system init", True) in told(finding)
 
 
+@pytest.mark.parametrize(("cli", "is_told"), [("codex", False), ("claude", True)])
+def test_what_comes_at_any_time_has_no_order(cli: str, is_told: bool) -> None:
+    first, then = {"from": {"method": "warning"}}, {"from": {"method": "turn/completed"}}
+    old, new = Recording((first, then), {}), Recording((then, first), {})
+    told = [difference.text for difference in compare_one(cli, "x", old, new).differences]
+    assert ("turn/completed now before warning" in told) is is_told
+
+
 def test_clients_get_something_else() -> None:
     usage = {**TOOL.answer["token_usage"], "output_tokens": 0}
     finding = against_tool(replace(TOOL, answer={**TOOL.answer, "token_usage": usage, "new": 1}))
