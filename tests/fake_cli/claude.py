@@ -304,3 +304,4 @@ class Claude(Dialect):
         note = {"role": "user", "content": [{"type": "text", "text": "[Request interrupted by user]"}]}
         self.emit("user", message=note)
         self.result("error_during_execution", "", is_error=True)
+        self.terminal.flush()

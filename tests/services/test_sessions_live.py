@@ -173,6 +173,15 @@ def test_a_client_that_goes_away_leaves_an_idle_session(server: Server) -> None:
         assert session(server, ident)["status"] == "completed"
 
 
+def test_an_answer_that_reaches_its_limit_is_kept_and_goes_on(server: Server) -> None:
+    """A CLI that would ask the model to go on is told to stop, and not killed: the conversation has the answer."""
+    cut = ask(server, "hello FAKE:n=9", max_tokens=2)
+    assert cut["output"].endswith("w0 ")
+
+    again = ask(server, "again FAKE:n=1", session_id=cut["session_id"])
+    assert seen(again["output"])["turn"] == "2"
+
+
 @pytest.mark.parametrize("backend", ["claude", "codex", "gemini"])
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
 @pytest.mark.parametrize("how", ["client gone", "canceled"])
