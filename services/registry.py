@@ -66,6 +66,7 @@ class Registry:
         self._cancel: Callable[[str], None] | None = None
         self._control: int | None = None
         self._list: int | None = None
+        self._closed = False
         self._places: dict[str, int] = {}
         self._free: deque[int] = deque()
         self._new_places = itertools.count()
@@ -94,9 +95,8 @@ class Registry:
         if len(record.model) > LONGEST_NAME:
             record = replace(record, model=record.model[:LONGEST_NAME])
         text = orjson.dumps(record)
-        place = self._place_of(record.run_id)
         try:
-            os.pwrite(self._opened(), b"%08x%b\n" % (zlib.crc32(text), text[:LONGEST_TEXT]), place * PLACE_BYTES)
+            self._write(self._place_of(record.run_id), b"%08x%b\n" % (zlib.crc32(text), text[:LONGEST_TEXT]))
         except OSError as error:
             log.warning("run %s is not listed as it is: %s", record.run_id, error)
 
@@ -116,15 +116,17 @@ class Registry:
         place = self._places.pop(run_id, None)
         if place is not None:
             with suppress(OSError):  # then the place stays taken
-                os.pwrite(self._opened(), b"\0", place * PLACE_BYTES)
+                self._write(place, b"\0")
                 self._free.append(place)
 
-    def _opened(self) -> int:
-        """The file, which is made for the first run.  Raises OSError."""
-        with self._lock:
+    def _write(self, place: int, data: bytes) -> None:
+        """Write into the file, which is made for the first run; nothing any more once it is closed.  Raises OSError."""
+        with self._lock:  # so that its descriptor is not closed meanwhile, and another file's by then
+            if self._closed:
+                return
             if self._list is None:
                 self._list = os.open(self._own / LIST, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            return self._list
+            os.pwrite(self._list, data, place * PLACE_BYTES)
 
     # ------------------------------------------------------------------ all workers'
 
@@ -170,6 +172,7 @@ class Registry:
         if control is not None:
             os.write(control, f"{CONTROL}\n".encode("ascii"))
         with self._lock:
+            self._closed = True
             if self._list is not None:
                 os.close(self._list)
                 self._list = None

@@ -76,6 +76,16 @@ def test_a_place_is_used_again_and_nothing_of_the_run_before_is_seen(tmp_path: P
     assert (tmp_path / worker_id() / "list").stat().st_size <= 2 * PLACE_BYTES
 
 
+def test_who_ends_after_the_close_writes_nothing(tmp_path: Path, registry: Registry) -> None:
+    """A thread may still be about to tell of its run when the worker stops; the folder is not its own by then."""
+    registry.close()
+    file = tmp_path / worker_id() / "list"
+    file.unlink()
+    registry.put(replace(MINE, run_id="c3"))
+    registry.remove("a1")
+    assert not file.exists()
+
+
 def test_what_is_half_written_is_no_run(tmp_path: Path, registry: Registry) -> None:
     file = tmp_path / worker_id() / "list"
     whole = file.read_bytes()
