@@ -8,7 +8,7 @@ import stat
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from services.backends.base import InRun, PromptText
@@ -65,14 +65,14 @@ class RunFolder:
     path: str
     work: str
     temporary: str
-    spares: Spares = field(default_factory=Spares, repr=False)
+    spares: Spares
 
     @classmethod
     def create(
-        cls, path: str, files: Iterable[tuple[str, str | PromptText]], prompt: str, spares: Spares | None = None
+        cls, path: str, files: Iterable[tuple[str, str | PromptText]], prompt: str, spares: Spares
     ) -> "RunFolder":
         """Make the folder (0700), or take one of the ``spares``, and write the files (0600) into it."""
-        folder = cls(path, f"{path}/{WORK}", f"{path}/{TEMPORARY}", spares or Spares())
+        folder = cls(path, f"{path}/{WORK}", f"{path}/{TEMPORARY}", spares)
         if not folder.spares.take(path):
             for own in (path, folder.work, folder.temporary):
                 os.mkdir(own, mode=0o700)  # noqa: PTH102

@@ -22,7 +22,7 @@ from services.errors import ErrorCode
 from services.events import Done, Failed, Init, Message, TokenUsage
 from services.planning import Kept
 from services.prompts import Prompt
-from services.run_folder import RunFolder
+from services.run_folder import RunFolder, Spares
 from services.settings import BackendSettings, Config, ServerSettings
 from tests.fake_cli.install import FakeClis
 from tests.fake_cli.install import seen as seen_by_program
@@ -144,7 +144,7 @@ def test_a_model_is_started_in_advance_unless_there_are_messages() -> None:
 
 def test_gemini_finds_the_record_where_it_looks(tmp_path: Path) -> None:
     """A private folder bears the name that it has in a run's; for another the registry has one."""
-    folder = RunFolder.create(str(tmp_path / "run"), (), "")
+    folder = RunFolder.create(str(tmp_path / "run"), (), "", Spares())
     assert Path(folder.work).name == PRIVATE
     assert [name for name, _ in home_of(MODEL).files] == [f"tmp/{PRIVATE}/chats/session-kept.jsonl"]
     (registry, projects), (record, _) = home_of(replace(PLAIN, messages=BEFORE)).files
