@@ -1,6 +1,6 @@
 """Print what becomes of a server that is asked for more than it can carry: ``python -m tests.capacity``.
 
-Everything is on loopback, with the fake CLIs; it takes a minute.  The exit code is 1 when anything is wrong.
+Everything is on loopback, with the fake CLIs; it takes less than a minute.  The exit code is 1 when anything is wrong.
 """
 
 import argparse

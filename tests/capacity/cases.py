@@ -17,7 +17,7 @@ from services.process import Engine
 from services.prompts import Prompt
 from services.shelf import Bounds
 from tests.capacity.asking import Answer, at_once, kinds, prompts
-from tests.capacity.findings import Finding
+from tests.capacity.findings import Finding, table
 from tests.capacity.watching import clis, counted, hits, queued, waiting
 from tests.support.client import Exchange
 from tests.support.processes import is_running
@@ -306,6 +306,16 @@ CASES: Mapping[str, Case] = {
     "order": in_order,
     **{f"together on {slots}": partial(together, slots=slots) for slots in range(1, 5)},
 }
+QUICK = ("dead", "worker killed", "memory", "vanished", "one key", "order", "together on 2")
+"""Those that are tried with all other tests; the rest is tried end to end."""
+
+
+def wrong(name: str, start: ServerFactory) -> list[Finding]:
+    """What a case finds that is not as it should be.  Prints all that it finds."""
+    found = list(CASES[name](start))
+    assert found
+    print(table(found))
+    return [finding for finding in found if not finding.good]
 
 
 def findings(start: ServerFactory, only: str = "") -> Iterator[Finding]:
